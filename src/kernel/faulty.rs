@@ -1,0 +1,1 @@
+//! Makes call n fail. Being written.
