@@ -47,6 +47,15 @@ fn names<F: bitflags_names::Names, S: Serializer>(flags: &F, s: S) -> Result<S::
     s.collect_seq(flags.names())
 }
 
+/// As [`names`], with the flag that every clone3 of ours has and nix's type does not know.
+fn clone_names<S: Serializer>(flags: &CloneFlags, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_seq(
+        bitflags_names::Names::names(flags)
+            .into_iter()
+            .chain(["CLONE_PIDFD"]),
+    )
+}
+
 mod bitflags_names {
     //! The flag types of `nix` that calls use, as lists of names.
     use super::*;
@@ -153,8 +162,9 @@ pub type Gid = u32;
 pub enum Call {
     // --- processes and namespaces ---
     /// clone3(2): a copy of the (single-threaded) caller. `Ret::Child` in the new process, `Ret::Pid` in the caller.
+    /// A pidfd is always asked for (`CLONE_PIDFD`).
     Clone3 {
-        #[serde(serialize_with = "names")]
+        #[serde(serialize_with = "clone_names")]
         flags: CloneFlags,
         exit_signal: &'static str,
         /// `CLONE_INTO_CGROUP`: a descriptor of the cgroup v2 directory.
@@ -173,7 +183,11 @@ pub enum Call {
         nstype: CloneFlags,
     },
     /// execve(2): returns only when it failed.
-    Execve { pathname: PathBuf, argv: Vec<String>, envp: Vec<String> },
+    Execve {
+        pathname: PathBuf,
+        argv: Vec<String>,
+        envp: Vec<String>,
+    },
     /// kill(2)
     Kill { pid: i32, sig: i32 },
     /// setsid(2)
@@ -195,9 +209,17 @@ pub enum Call {
         flags: MntFlags,
     },
     /// open_tree(2): a detached copy of a mount, `Ret::Fd`. Always `OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC`.
-    OpenTree { dfd: Fd, filename: PathBuf, recursive: bool },
+    OpenTree {
+        dfd: Fd,
+        filename: PathBuf,
+        recursive: bool,
+    },
     /// move_mount(2) of a detached mount (`MOVE_MOUNT_F_EMPTY_PATH`) to a path.
-    MoveMount { from_dfd: Fd, to_dfd: Fd, to_pathname: PathBuf },
+    MoveMount {
+        from_dfd: Fd,
+        to_dfd: Fd,
+        to_pathname: PathBuf,
+    },
     /// pivot_root(2)
     PivotRoot { new_root: PathBuf, put_old: PathBuf },
     /// chdir(2)
@@ -237,11 +259,25 @@ pub enum Call {
         dev: Dev,
     },
     /// symlinkat(2)
-    Symlinkat { target: PathBuf, newdirfd: Fd, linkpath: PathBuf },
+    Symlinkat {
+        target: PathBuf,
+        newdirfd: Fd,
+        linkpath: PathBuf,
+    },
     /// linkat(2)
-    Linkat { olddirfd: Fd, oldpath: PathBuf, newdirfd: Fd, newpath: PathBuf },
+    Linkat {
+        olddirfd: Fd,
+        oldpath: PathBuf,
+        newdirfd: Fd,
+        newpath: PathBuf,
+    },
     /// renameat(2)
-    Renameat { olddirfd: Fd, oldpath: PathBuf, newdirfd: Fd, newpath: PathBuf },
+    Renameat {
+        olddirfd: Fd,
+        oldpath: PathBuf,
+        newdirfd: Fd,
+        newpath: PathBuf,
+    },
     /// unlinkat(2); `AT_REMOVEDIR` for directories.
     Unlinkat {
         dirfd: Fd,
@@ -249,7 +285,12 @@ pub enum Call {
         remove_dir: bool,
     },
     /// fchownat(2), never following a symlink (`AT_SYMLINK_NOFOLLOW`).
-    Fchownat { dirfd: Fd, pathname: PathBuf, owner: Uid, group: Gid },
+    Fchownat {
+        dirfd: Fd,
+        pathname: PathBuf,
+        owner: Uid,
+        group: Gid,
+    },
     /// fchmodat(2); the last component must not be a symlink (the caller has just made it).
     Fchmodat {
         dirfd: Fd,
@@ -258,7 +299,12 @@ pub enum Call {
         mode: u32,
     },
     /// utimensat(2), never following a symlink. Seconds and nanoseconds since the epoch.
-    Utimensat { dirfd: Fd, pathname: PathBuf, mtime_sec: i64, mtime_nsec: i64 },
+    Utimensat {
+        dirfd: Fd,
+        pathname: PathBuf,
+        mtime_sec: i64,
+        mtime_nsec: i64,
+    },
     /// lsetxattr(2) on `/proc/self/fd/DIRFD/PATHNAME` (there is no *at form before Linux 6.13).
     Setxattr {
         dirfd: Fd,
@@ -291,7 +337,11 @@ pub enum Call {
         filter: Vec<[u8; 8]>,
     },
     /// prlimit64(2) on the calling process.
-    Prlimit { resource: &'static str, rlim_cur: u64, rlim_max: u64 },
+    Prlimit {
+        resource: &'static str,
+        rlim_cur: u64,
+        rlim_max: u64,
+    },
     // --- descriptors and terminal ---
     /// dup3(2)
     Dup3 { oldfd: Fd, newfd: i32 },
@@ -380,6 +430,70 @@ impl Ret {
             Ret::Fd(fd) => Some(fd),
             Ret::Pid { pidfd, .. } => Some(pidfd),
             _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Call {
+    /// One line for a person: the call's name and the one or two arguments that matter.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.op().trim_start_matches("kernel.");
+        match self {
+            Call::Clone3 { flags, .. } => {
+                write!(
+                    f,
+                    "{name} {}",
+                    bitflags_names::Names::names(flags).join("|")
+                )
+            }
+            Call::Unshare { flags } => write!(
+                f,
+                "{name} {}",
+                bitflags_names::Names::names(flags).join("|")
+            ),
+            Call::Execve { pathname, .. } => write!(f, "{name} {}", pathname.display()),
+            Call::Mount {
+                filesystemtype: Some(t),
+                target,
+                ..
+            } => write!(f, "{name} {t} on {}", target.display()),
+            Call::Mount {
+                source: Some(s),
+                target,
+                ..
+            } => {
+                write!(f, "{name} {} on {}", s.display(), target.display())
+            }
+            Call::Mount { target, .. } | Call::Umount2 { target, .. } => {
+                write!(f, "{name} {}", target.display())
+            }
+            Call::OpenTree { filename, .. } => write!(f, "{name} {}", filename.display()),
+            Call::MoveMount { to_pathname, .. } => write!(f, "{name} to {}", to_pathname.display()),
+            Call::PivotRoot { new_root, .. } => write!(f, "{name} {}", new_root.display()),
+            Call::Chdir { path } | Call::Write { path, .. } => {
+                write!(f, "{name} {}", path.display())
+            }
+            Call::Sethostname { name: host } | Call::Setdomainname { name: host } => {
+                write!(f, "{name} {host}")
+            }
+            Call::Openat2 { pathname, .. }
+            | Call::Mkdirat { pathname, .. }
+            | Call::Mknodat { pathname, .. }
+            | Call::Unlinkat { pathname, .. }
+            | Call::Fchownat { pathname, .. }
+            | Call::Fchmodat { pathname, .. }
+            | Call::Utimensat { pathname, .. }
+            | Call::Setxattr { pathname, .. } => write!(f, "{name} {}", pathname.display()),
+            Call::Symlinkat {
+                linkpath, target, ..
+            } => {
+                write!(f, "{name} {} -> {}", linkpath.display(), target.display())
+            }
+            Call::Linkat { newpath, .. } | Call::Renameat { newpath, .. } => {
+                write!(f, "{name} {}", newpath.display())
+            }
+            Call::Prlimit { resource, .. } => write!(f, "{name} {resource}"),
+            _ => f.write_str(name),
         }
     }
 }
