@@ -10,7 +10,7 @@ use nix::sched::CloneFlags;
 use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 
-/// A file descriptor as a call's argument. Printed as the number, `AT_FDCWD`, or `$name` while still a plan.
+/// A file descriptor as a call's argument. Printed as the number, `AT_FDCWD`, or `$slotN` while still a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fd {
     /// `AT_FDCWD`: relative to the working directory.
@@ -18,7 +18,7 @@ pub enum Fd {
     /// An open descriptor.
     Raw(i32),
     /// What the step that saved under this name opened; the interpreter puts the number in.
-    Slot(&'static str),
+    Slot(u16),
 }
 
 impl Serialize for Fd {
@@ -26,7 +26,7 @@ impl Serialize for Fd {
         match self {
             Fd::Cwd => s.serialize_str("AT_FDCWD"),
             Fd::Raw(n) => s.serialize_i32(*n),
-            Fd::Slot(name) => s.collect_str(&format_args!("${name}")),
+            Fd::Slot(name) => s.collect_str(&format_args!("$slot{name}")),
         }
     }
 }
@@ -361,6 +361,46 @@ fn filter_len<S: Serializer>(filter: &[[u8; 8]], s: S) -> Result<S::Ok, S::Error
 }
 
 impl Call {
+    /// The descriptors among the arguments, for the interpreter to fill slots in.
+    pub fn fds_mut(&mut self) -> Vec<&mut Fd> {
+        match self {
+            Call::Clone3 {
+                cgroup: Some(fd), ..
+            }
+            | Call::Setns { fd, .. }
+            | Call::OpenTree { dfd: fd, .. }
+            | Call::Openat2 { dirfd: fd, .. }
+            | Call::Close { fd }
+            | Call::Mkdirat { dirfd: fd, .. }
+            | Call::Mknodat { dirfd: fd, .. }
+            | Call::Symlinkat { newdirfd: fd, .. }
+            | Call::Unlinkat { dirfd: fd, .. }
+            | Call::Fchownat { dirfd: fd, .. }
+            | Call::Fchmodat { dirfd: fd, .. }
+            | Call::Utimensat { dirfd: fd, .. }
+            | Call::Setxattr { dirfd: fd, .. }
+            | Call::Dup3 { oldfd: fd, .. }
+            | Call::IoctlTiocsctty { fd }
+            | Call::IoctlTiocswinsz { fd, .. } => vec![fd],
+            Call::MoveMount {
+                from_dfd: a,
+                to_dfd: b,
+                ..
+            }
+            | Call::Linkat {
+                olddirfd: a,
+                newdirfd: b,
+                ..
+            }
+            | Call::Renameat {
+                olddirfd: a,
+                newdirfd: b,
+                ..
+            } => vec![a, b],
+            _ => vec![],
+        }
+    }
+
     /// The stable name: `kernel.` and the system call.
     pub fn op(&self) -> &'static str {
         match self {

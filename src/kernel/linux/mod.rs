@@ -15,7 +15,10 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-pub use fds::{adopt, clear_signals, memfd_cloexec, reap, set_nonblocking, thread_count};
+pub use fds::{
+    adopt, clear_signals, exit_now, memfd_cloexec, reap, set_nonblocking, stat_mode, thread_count,
+    unlock_terminal,
+};
 
 /// The kernel that this process runs on.
 #[derive(Debug, Clone, Copy, Default)]
