@@ -134,14 +134,37 @@ const DEFAULT_DEVICES: [&str; 10] = [
 /// Denies every device, then allows the rules of the spec, in its order, and the defaults (device controller,
 /// version 1).
 fn devices(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Vec<Step> {
-    let deny = |value: String| write("no device at all, to begin with", dir.join("devices.deny"), value);
-    let allow = |value: String| write("a device that the container may use", dir.join("devices.allow"), value);
-    let mut steps = if rules.is_empty() { vec![deny("a".into())] } else { vec![] };
+    let deny = |value: String| {
+        write(
+            "no device at all, to begin with",
+            dir.join("devices.deny"),
+            value,
+        )
+    };
+    let allow = |value: String| {
+        write(
+            "a device that the container may use",
+            dir.join("devices.allow"),
+            value,
+        )
+    };
+    let mut steps = if rules.is_empty() {
+        vec![deny("a".into())]
+    } else {
+        vec![]
+    };
     for rule in rules {
-        let number = |n: Option<i64>| n.filter(|n| *n >= 0).map_or("*".to_owned(), |n| n.to_string());
+        let number = |n: Option<i64>| {
+            n.filter(|n| *n >= 0)
+                .map_or("*".to_owned(), |n| n.to_string())
+        };
         let access = rule.access().as_deref().unwrap_or("rwm");
         let value = match rule.typ().map(|t| t.as_str().to_owned()) {
-            Some(kind) if kind != "a" => format!("{kind} {}:{} {access}", number(rule.major()), number(rule.minor())),
+            Some(kind) if kind != "a" => format!(
+                "{kind} {}:{} {access}",
+                number(rule.major()),
+                number(rule.minor())
+            ),
             _ => "a".to_owned(),
         };
         // The defaults come below, once.
@@ -151,7 +174,9 @@ fn devices(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Vec<Step> {
             steps.push(allow(value));
         }
     }
-    let everything = rules.iter().any(|r| r.allow() && r.typ().is_none_or(|t| t.as_str() == "a"));
+    let everything = rules
+        .iter()
+        .any(|r| r.allow() && r.typ().is_none_or(|t| t.as_str() == "a"));
     if !everything {
         steps.extend(DEFAULT_DEVICES.map(|value| allow(value.to_owned())));
     }
