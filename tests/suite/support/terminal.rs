@@ -27,11 +27,16 @@ pub struct Terminal {
 impl Terminal {
     /// `rdock ARGS…` on a new terminal of this size.
     pub fn rdock(lab: &Lab, args: &[&str], rows: u16, columns: u16) -> Terminal {
+        Terminal::program(lab, super::lab::RDOCK, args, rows, columns)
+    }
+
+    /// Any program on a new terminal.
+    pub fn program(lab: &Lab, name: &str, args: &[&str], rows: u16, columns: u16) -> Terminal {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
         // setsid makes the terminal the controlling one, which Command alone can't without unsafe code.
         let mut command: Command = lab.program("setsid");
-        command.arg("--ctty").arg(super::lab::RDOCK).args(args).env_remove("COLUMNS").env("TERM", "xterm");
+        command.arg("--ctty").arg(name).args(args).env_remove("COLUMNS").env("TERM", "xterm");
         let copy = || Stdio::from(slave.try_clone().unwrap());
         let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
         drop((command, slave));

@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_call_has_its_name_arguments_and_answer() {
-        let call = one(r#"15341 mount("none", "/work/x", "tmpfs", MS_NOSUID|MS_NODEV, "size=4k") = 0"#);
+        let call = one(r#"15341 mount("none", "/srv/x", "tmpfs", MS_NOSUID|MS_NODEV, "size=4k") = 0"#);
         assert_eq!((call.tid, call.name.as_str()), (15341, "mount"));
         assert_eq!(call.args[0], text("none"));
         assert_eq!(call.args[3].flags(), ["MS_NOSUID", "MS_NODEV"]);
@@ -483,8 +483,8 @@ mod tests {
 
     #[test]
     fn descriptors_carry_what_they_are_open_on() {
-        let call = one(r#"9 mknodat(AT_FDCWD</work/a b>, "/dev/null", S_IFCHR|0666, makedev(0x1, 0x3)) = 0"#);
-        assert_eq!(call.args[0], Value::Fd { number: "AT_FDCWD".into(), path: "/work/a b".into() });
+        let call = one(r#"9 mknodat(AT_FDCWD</srv/a b>, "/dev/null", S_IFCHR|0666, makedev(0x1, 0x3)) = 0"#);
+        assert_eq!(call.args[0], Value::Fd { number: "AT_FDCWD".into(), path: "/srv/a b".into() });
         assert_eq!(call.args[3], word("makedev(0x1, 0x3)"));
         let tree =
             one(r#"9 open_tree(AT_FDCWD</w>, "/etc", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE) = 4</etc>"#);
