@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::catalog::Shelf;
 use super::host::Host;
 use super::inputs::Inputs;
-use super::pack::{Packed, pack};
+use super::pack::{PACKING, Packed, pack};
 use super::plan::{LeftOut, Plan, plan};
 use super::recipe::Recipe;
 use super::{Catalog, LabError};
@@ -56,7 +56,7 @@ struct Layer {
 struct State {
     /// Of the recipe and the files beside it.
     recipe: Digest,
-    /// The version of rdock, which may pack otherwise.
+    /// Which way of planning and packing it was: the version of rdock and [`PACKING`].
     rdock: String,
     /// The index.
     index: Digest,
@@ -122,7 +122,7 @@ fn current(store: &Store, shelf: &Shelf, host: &Host, dir: &Path) -> Option<Stat
     let text = fs::read(state_path(dir, &shelf.recipe)).ok()?;
     let state: State = serde_json::from_slice(&text).ok()?;
     let tagged = |name: String| matches!(store.resolve(&name), Ok(Some(d)) if d.digest().as_ref() == state.index.as_str());
-    let same = state.rdock == env!("CARGO_PKG_VERSION")
+    let same = state.rdock == way()
         && state.recipe == shelf.digest()
         && shelf.recipe.references().all(tagged)
         && state.blobs.iter().all(|blob| store.has(blob))
@@ -152,7 +152,7 @@ fn make(store: &Store, shelf: &Shelf, host: &Host, dir: &Path) -> Result<State, 
     blobs.extend([config.0, manifest.0, index.0.clone()]);
     let state = State {
         recipe: shelf.digest(),
-        rdock: env!("CARGO_PKG_VERSION").to_owned(),
+        rdock: way(),
         index: index.0,
         index_size: index.1,
         blobs,
@@ -284,6 +284,10 @@ fn put_json(store: &Store, recipe: &Recipe, value: &Value) -> Result<(Digest, u6
 
 fn index_descriptor(digest: &Digest, size: u64) -> Descriptor {
     Descriptor::new(MediaType::ImageIndex, size, digest)
+}
+
+fn way() -> String {
+    format!("{} packing {PACKING}", env!("CARGO_PKG_VERSION"))
 }
 
 fn state_path(dir: &Path, recipe: &Recipe) -> PathBuf {

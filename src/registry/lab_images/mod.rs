@@ -14,6 +14,7 @@ mod catalog;
 pub mod elf;
 pub mod host;
 mod inputs;
+mod layout;
 mod pack;
 pub mod plan;
 pub mod recipe;

@@ -11,9 +11,12 @@ use flate2::{Compression, GzBuilder};
 use super::plan::{Content, Entry, PlannedLayer};
 use crate::oci::{Digest, Digester};
 
-/// The programs of a lab image gain little from more, which costs twice the time (measured: level 6 is 7 %
-/// smaller and takes 2.3 times as long).
+/// A compromise: for centos, level 1 gives 21 % more bytes in 15 % less time, level 6 gives 2 % fewer bytes
+/// in 25 % more time.
 const LEVEL: u32 = 3;
+
+/// Part of what an image is made from: to be raised when the same plan gives other bytes than before.
+pub const PACKING: u32 = 1;
 
 /// What came out of packing a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +76,9 @@ fn append<W: Write>(
             tar.append_link(&mut header, path, target)?;
             Ok(0)
         }
-        Entry::HardLink { to } => {
+        Entry::HardLink { to, mode } => {
             header.set_entry_type(tar::EntryType::Link);
-            header.set_mode(0o755);
+            header.set_mode(*mode);
             tar.append_link(&mut header, path, to)?;
             Ok(0)
         }
@@ -136,6 +139,7 @@ mod tests {
                 "b/link".to_owned(),
                 Entry::HardLink {
                     to: "b/file".into(),
+                    mode: 0o640,
                 },
             ),
             ("a".to_owned(), Entry::Symlink { target: "b".into() }),
@@ -193,7 +197,7 @@ mod tests {
             ("a", 0o777),
             ("b/", 0o1777),
             ("b/file", 0o640),
-            ("b/link", 0o755),
+            ("b/link", 0o640),
         ];
         assert_eq!(seen, expected.map(|(p, m)| (p.to_owned(), m)));
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::{Host, Needs, Program, applets};
 use super::inputs::Inputs;
+use super::layout::{self, Links};
 use super::recipe::{FileRecipe, Generated, LayerRecipe, ProgramGroup, Recipe};
 use super::{LabError, elf};
 
@@ -31,6 +32,7 @@ pub enum Entry {
     /// The same file under another name of this layer; that name comes first in the order of the tar.
     HardLink {
         to: String,
+        mode: u32,
     },
 }
 
@@ -98,8 +100,7 @@ struct Planner<'a> {
     layers: Vec<PlannedLayer>,
     /// The layer that the recipe set aside for libraries.
     library_layer: Option<usize>,
-    /// The image's symbolic links, by path.
-    links: BTreeMap<String, String>,
+    links: Links,
     /// The modes of the directories that the recipe names.
     dirs: BTreeMap<String, u32>,
     /// Directories that the loader searches in any case: those where the C library is. Host, image.
@@ -121,7 +122,7 @@ impl<'a> Planner<'a> {
             host,
             layers: recipe.layers.iter().map(empty).collect(),
             library_layer: recipe.layers.iter().position(|l| l.host_libraries),
-            links: BTreeMap::new(),
+            links: Links::default(),
             dirs: BTreeMap::new(),
             library_dirs: BTreeSet::new(),
             scripts: Vec::new(),
@@ -133,7 +134,7 @@ impl<'a> Planner<'a> {
     fn links_and_dirs(&mut self, at: usize, layer: &LayerRecipe) -> Result<(), LabError> {
         for link in &layer.symlinks {
             let path = self.resolve_parent(&link.path)?;
-            self.links.insert(path.clone(), link.target.clone());
+            self.links.insert(&path, &link.target);
             self.add(
                 at,
                 path,
@@ -411,51 +412,27 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// The path in the image, relative to its root, with symbolic links of the image followed.
     fn resolve(&self, path: &str) -> Result<String, LabError> {
-        let mut todo: Vec<String> = parts(path);
-        let mut done: Vec<String> = Vec::new();
-        let mut followed = 0;
-        while let Some(part) = todo.pop() {
-            match part.as_str() {
-                ".." => drop(done.pop()),
-                "." => {}
-                _ => done.push(part),
-            }
-            if let Some(target) = self.links.get(&done.join("/")) {
-                followed += 1;
-                if followed > 40 {
-                    return Err(LabError::LinkLoop {
-                        image: self.image.to_owned(),
-                        path: path.to_owned(),
-                    });
-                }
-                if target.starts_with('/') {
-                    done.clear()
-                } else {
-                    drop(done.pop())
-                }
-                todo.extend(parts(target));
-            }
-        }
-        Ok(done.join("/"))
+        self.links.resolve(path).ok_or_else(|| self.link_loop(path))
     }
 
-    /// As [`Planner::resolve`], but the last part itself is not followed.
     fn resolve_parent(&self, path: &str) -> Result<String, LabError> {
-        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let dir = self.resolve(dir)?;
-        Ok(if dir.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{dir}/{name}")
-        })
+        self.links
+            .resolve_parent(path)
+            .ok_or_else(|| self.link_loop(path))
+    }
+
+    fn link_loop(&self, path: &str) -> LabError {
+        LabError::LinkLoop {
+            image: self.image.to_owned(),
+            path: path.to_owned(),
+        }
     }
 
     fn finish(mut self) -> Plan {
         for layer in &mut self.layers {
-            name_all_parents(layer, &self.dirs);
-            link_equal_files(layer);
+            layout::name_all_parents(layer, &self.dirs);
+            layout::link_equal_files(layer);
         }
         self.left_out.sort();
         self.left_out.dedup();
@@ -465,15 +442,6 @@ impl<'a> Planner<'a> {
             left_out: self.left_out,
         }
     }
-}
-
-/// The parts of a path, last first, without empty ones.
-fn parts(path: &str) -> Vec<String> {
-    path.split('/')
-        .filter(|p| !p.is_empty())
-        .rev()
-        .map(str::to_owned)
-        .collect()
 }
 
 /// The directory for a program's libraries: that of the host's C library, for the loader (which is the
@@ -503,40 +471,6 @@ fn packages(group: &ProgramGroup) -> String {
     both.join("; ")
 }
 
-/// A layer names the directories above its files: where a layer repeats a directory, the upper one's mode
-/// counts (overlayfs), so it must be the same.
-fn name_all_parents(layer: &mut PlannedLayer, dirs: &BTreeMap<String, u32>) {
-    let paths: Vec<String> = layer.entries.keys().cloned().collect();
-    for path in paths {
-        for (end, _) in path.match_indices('/') {
-            let dir = &path[..end];
-            let mode = dirs.get(dir).copied().unwrap_or(0o755);
-            layer
-                .entries
-                .entry(dir.to_owned())
-                .or_insert(Entry::Dir { mode });
-        }
-    }
-}
-
-/// A program with many names (a host whose coreutils are one file) is stored once, with hard links.
-fn link_equal_files(layer: &mut PlannedLayer) {
-    use std::os::unix::fs::MetadataExt;
-    let mut first: BTreeMap<(u64, u64), String> = BTreeMap::new();
-    for (path, entry) in &mut layer.entries {
-        let Entry::File {
-            content: Content::Host(file),
-            ..
-        } = entry
-        else {
-            continue;
-        };
-        let Ok(meta) = std::fs::metadata(file) else {
-            continue;
-        };
-        match first.get(&(meta.dev(), meta.ino())) {
-            Some(to) => *entry = Entry::HardLink { to: to.clone() },
-            None => drop(first.insert((meta.dev(), meta.ino()), path.clone())),
-        }
-    }
-}
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
