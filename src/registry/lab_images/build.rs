@@ -335,7 +335,18 @@ fn summary(image: &str, recipe: &Recipe, built: &Built) -> String {
         b if b < 1_000_000 => format!("{:.1} kB", b as f64 / 1e3),
         b => format!("{:.1} MB", b as f64 / 1e6),
     };
+    let known = |l: &&LeftOut| !l.packages.is_empty();
+    let without: Vec<&str> = built
+        .left_out
+        .iter()
+        .filter(known)
+        .map(|l| l.name.as_str())
+        .collect();
+    let without = match without.is_empty() {
+        true => String::new(),
+        false => format!(", without {}", without.join(" ")),
+    };
     format!(
-        "makes the lab image {image} from this host: {layers}, {files} files, {size} in {ms} ms"
+        "makes the lab image {image} on this host: {layers}, {files} files, {size} in {ms} ms{without}"
     )
 }

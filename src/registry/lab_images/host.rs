@@ -31,9 +31,10 @@ pub enum Needs {
     Nothing,
     /// A script: the program of its first line (`/bin/sh`).
     Interpreter(String),
-    /// The loader's path as the ELF header has it, and each library's file by the name that is looked for.
+    /// The loader's path as the ELF header has it (a library has none), and each library's file by the name
+    /// that is looked for.
     Libraries {
-        loader: String,
+        loader: Option<String>,
         files: BTreeMap<String, PathBuf>,
     },
 }
@@ -139,10 +140,14 @@ fn libraries(path: &Path) -> Result<Needs, LabError> {
     let tree = lddtree::DependencyAnalyzer::default()
         .analyze(path)
         .map_err(not_elf)?;
-    let Some(loader) = tree.interpreter else {
+    let loader = tree.interpreter;
+    if loader.is_none() && tree.needed.is_empty() {
         return Ok(Needs::Nothing);
-    };
-    let loader_name = Path::new(&loader).file_name().map(|n| n.to_os_string());
+    }
+    let loader_name = loader
+        .as_deref()
+        .and_then(|l| Path::new(l).file_name())
+        .map(|n| n.to_os_string());
     let mut files = BTreeMap::new();
     for (name, library) in tree.libraries {
         // The C library names the loader as a library of its own: it is placed once, at its own path.
@@ -193,6 +198,7 @@ mod tests {
         let Needs::Libraries { loader, files } = bash.needs else {
             panic!("{bash:?}")
         };
+        let loader = loader.unwrap();
         assert!(loader.starts_with('/') && Path::new(&loader).exists());
         assert!(files.values().all(|f| f.is_file()));
         assert!(!files.keys().any(|name| loader.ends_with(name.as_str())));

@@ -94,6 +94,18 @@ impl LabError {
         }
     }
 
+    /// Whether the disk is full (ENOSPC, EDQUOT), for a hint.
+    pub fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            LabError::Store { source, .. } => source.is_disk_full(),
+            LabError::Layer { source, .. } | LabError::State { source, .. } => {
+                matches!(source.kind(), StorageFull | QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     /// The symbol for the explanation's `result.errno`.
     fn errno(&self) -> &'static str {
         match self {
@@ -101,6 +113,7 @@ impl LabError {
             | LabError::MissingProgram { .. }
             | LabError::MissingLibrary { .. } => "ENOENT",
             LabError::Machine(_) => "ENOEXEC",
+            _ if self.is_disk_full() => "ENOSPC",
             _ => "EIO",
         }
     }

@@ -103,8 +103,10 @@ struct Planner<'a> {
     links: Links,
     /// The modes of the directories that the recipe names.
     dirs: BTreeMap<String, u32>,
-    /// Directories that the loader searches in any case: those where the C library is. Host, image.
+    /// Directories of the host that its loader searches in any case: those where the C library is.
     library_dirs: BTreeSet<PathBuf>,
+    /// The programs that are in the image, by their names there.
+    placed: BTreeSet<String>,
     /// Scripts: layer, path, interpreter, required.
     scripts: Vec<(usize, String, String, bool)>,
     inputs: Inputs,
@@ -125,6 +127,7 @@ impl<'a> Planner<'a> {
             links: Links::default(),
             dirs: BTreeMap::new(),
             library_dirs: BTreeSet::new(),
+            placed: BTreeSet::new(),
             scripts: Vec::new(),
             inputs: Inputs::default(),
             left_out: Vec::new(),
@@ -183,7 +186,7 @@ impl<'a> Planner<'a> {
 
     fn programs(&mut self, at: usize, group: &ProgramGroup) -> Result<(), LabError> {
         if let Some(other) = &group.unless
-            && self.inputs.programs.get(other).is_some_and(Option::is_some)
+            && self.placed.contains(other)
         {
             return Ok(());
         }
@@ -215,6 +218,7 @@ impl<'a> Planner<'a> {
             program: name.to_owned(),
             packages: packages(group),
         })?;
+        self.inputs.file(&path)?; // also when it turns out to be of no use: it may be replaced
         let program = self.host.examine(&path)?;
         let into = match &group.into {
             Some(dir) => dir.clone(),
@@ -228,7 +232,9 @@ impl<'a> Planner<'a> {
         }
         let place = self.resolve_parent(&format!("{into}/{name}"))?;
         self.needs(at, &program, &place, !group.optional)?;
-        self.host_file(at, place, &program.path)
+        self.host_file(at, place, &program.path)?;
+        self.placed.insert(name.to_owned());
+        Ok(())
     }
 
     /// Registers what the program needs: its libraries and loader, or the interpreter of a script.
@@ -248,7 +254,9 @@ impl<'a> Planner<'a> {
                 Ok(())
             }
             Needs::Libraries { loader, files } => {
-                let dir = library_dir(loader, files);
+                let Some(dir) = library_dir(loader.as_deref(), files) else {
+                    return Ok(());
+                };
                 for (name, file) in files {
                     // A name with a slash is a path (ld.so(8)); any other is searched for.
                     let path = if name.starts_with('/') {
@@ -260,8 +268,13 @@ impl<'a> Planner<'a> {
                     self.host_file(at_libraries, path, file)?;
                 }
                 self.library_dirs.insert(PathBuf::from(&dir));
-                let path = self.resolve_parent(loader)?;
-                self.host_file(at_libraries, path, Path::new(loader))
+                match loader {
+                    Some(loader) => {
+                        let path = self.resolve_parent(loader)?;
+                        self.host_file(at_libraries, path, Path::new(loader))
+                    }
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -446,16 +459,12 @@ impl<'a> Planner<'a> {
 
 /// The directory for a program's libraries: that of the host's C library, for the loader (which is the
 /// host's own) searches it without any configuration (ld.so(8)); musl's C library is its loader.
-fn library_dir(loader: &str, files: &BTreeMap<String, PathBuf>) -> String {
-    let libc = files
-        .iter()
-        .find(|(name, _)| name.starts_with("libc.so."))
-        .map(|(_, file)| file.as_path());
-    let dir = libc
-        .unwrap_or(Path::new(loader))
-        .parent()
-        .unwrap_or(Path::new("/lib"));
-    dir.to_string_lossy().into_owned()
+fn library_dir(loader: Option<&str>, files: &BTreeMap<String, PathBuf>) -> Option<String> {
+    let libc = files.iter().find(|(name, _)| name.starts_with("libc.so."));
+    let file = libc
+        .map(|(_, file)| file.as_path())
+        .or(loader.map(Path::new))?;
+    Some(file.parent()?.to_string_lossy().into_owned())
 }
 
 fn packages(group: &ProgramGroup) -> String {

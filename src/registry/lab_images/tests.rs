@@ -237,6 +237,18 @@ fn a_missing_optional_program_is_told_and_left_out() {
 }
 
 #[test]
+fn a_busybox_that_is_not_static_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = host_without(dir.path(), &["busybox"]);
+    let sleep = host.find_program("sleep").unwrap();
+    fs::copy(sleep, dir.path().join("busybox")).unwrap();
+    let lab = Lab::on(host);
+    lab.make("busybox");
+    let root = lab.assemble("busybox");
+    assert!(root.join("bin/sh").is_file() && !root.join("bin/busybox").exists());
+}
+
+#[test]
 fn the_lab_makes_no_image_that_it_has_no_recipe_for() {
     let lab = Lab::new();
     for name in ["nosuch", "../centos", "docker.io/library/centos", ""] {
