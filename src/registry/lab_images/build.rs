@@ -92,7 +92,12 @@ pub fn ensure(store: &Store, catalog: &Catalog, name: &str) -> Result<Built, Lab
     };
     fs::create_dir_all(&dir).map_err(at(dir.clone()))?;
     let lock_path = dir.join(format!("{image}.lock"));
-    let lock = File::create(&lock_path).map_err(at(lock_path.clone()))?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(at(lock_path.clone()))?;
     lock.lock().map_err(at(lock_path))?; // released when it is dropped, and when the process dies
     if let Some(state) = current(store, shelf, &catalog.host, &dir) {
         return Ok(built(&state, false, started));
