@@ -75,29 +75,17 @@ struct State {
 /// at once: one makes it, the others wait.
 pub fn ensure(store: &Store, catalog: &Catalog, name: &str) -> Result<Built, LabError> {
     let started = Instant::now();
-    let shelf = catalog
-        .shelf(name)
-        .ok_or_else(|| LabError::NoSuchImage(name.to_owned()))?;
+    let shelf = catalog.shelf(name).ok_or_else(|| LabError::NoSuchImage(name.to_owned()))?;
     let dir = store.root().join("lab");
     if let Some(state) = current(store, shelf, &catalog.host, &dir) {
         return Ok(built(&state, false, started));
     }
     let image = &shelf.recipe.name;
-    let at = |path: PathBuf| {
-        move |source| LabError::State {
-            image: image.clone(),
-            path,
-            source,
-        }
-    };
+    let at = |path: PathBuf| move |source| LabError::State { image: image.clone(), path, source };
     fs::create_dir_all(&dir).map_err(at(dir.clone()))?;
     let lock_path = dir.join(format!("{image}.lock"));
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(at(lock_path.clone()))?;
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(at(lock_path.clone()))?;
     lock.lock().map_err(at(lock_path))?; // released when it is dropped, and when the process dies
     if let Some(state) = current(store, shelf, &catalog.host, &dir) {
         return Ok(built(&state, false, started));
@@ -108,15 +96,11 @@ pub fn ensure(store: &Store, catalog: &Catalog, name: &str) -> Result<Built, Lab
     match make(store, shelf, &catalog.host, &dir) {
         Ok(state) => {
             let built = built(&state, true, started);
-            step.ok(report(&state, &built), || {
-                summary(image, &shelf.recipe, &built)
-            });
+            step.ok(report(&state, &built), || summary(image, &shelf.recipe, &built));
             Ok(built)
         }
         Err(error) => {
-            step.fail(error.errno(), &error, || {
-                format!("cannot make the lab image {image}")
-            });
+            step.fail(error.errno(), &error, || format!("cannot make the lab image {image}"));
             Err(error)
         }
     }
@@ -126,7 +110,8 @@ pub fn ensure(store: &Store, catalog: &Catalog, name: &str) -> Result<Built, Lab
 fn current(store: &Store, shelf: &Shelf, host: &Host, dir: &Path) -> Option<State> {
     let text = fs::read(state_path(dir, &shelf.recipe)).ok()?;
     let state: State = serde_json::from_slice(&text).ok()?;
-    let tagged = |name: String| matches!(store.resolve(&name), Ok(Some(d)) if d.digest().as_ref() == state.index.as_str());
+    let tagged =
+        |name: String| matches!(store.resolve(&name), Ok(Some(d)) if d.digest().as_ref() == state.index.as_str());
     let same = state.rdock == way()
         && state.recipe == shelf.digest()
         && shelf.recipe.references().all(tagged)
@@ -147,10 +132,7 @@ fn make(store: &Store, shelf: &Shelf, host: &Host, dir: &Path) -> Result<State, 
 
     let descriptor = index_descriptor(&index.0, index.1);
     for name in recipe.references() {
-        let in_store = |source| LabError::Store {
-            image: recipe.name.clone(),
-            source,
-        };
+        let in_store = |source| LabError::Store { image: recipe.name.clone(), source };
         store.tag(&name, &descriptor).map_err(in_store)?;
     }
     let mut blobs: Vec<Digest> = layers.iter().map(|l| l.digest.clone()).collect();
@@ -168,11 +150,7 @@ fn make(store: &Store, shelf: &Shelf, host: &Host, dir: &Path) -> Result<State, 
         inputs: plan.inputs,
     };
     let path = state_path(dir, recipe);
-    write_state(dir, &path, &state).map_err(|source| LabError::State {
-        image: recipe.name.clone(),
-        path,
-        source,
-    })?;
+    write_state(dir, &path, &state).map_err(|source| LabError::State { image: recipe.name.clone(), path, source })?;
     Ok(state)
 }
 
@@ -180,39 +158,22 @@ fn make(store: &Store, shelf: &Shelf, host: &Host, dir: &Path) -> Result<State, 
 fn pack_layers(store: &Store, recipe: &Recipe, plan: &Plan) -> Result<Vec<Layer>, LabError> {
     let modified = recipe.created_unix();
     let one = |at: usize| -> Result<Layer, LabError> {
-        let in_layer = |source| LabError::Layer {
-            image: recipe.name.clone(),
-            layer: at + 1,
-            source,
-        };
-        let in_store = |source| LabError::Store {
-            image: recipe.name.clone(),
-            source,
-        };
+        let in_layer = |source| LabError::Layer { image: recipe.name.clone(), layer: at + 1, source };
+        let in_store = |source| LabError::Store { image: recipe.name.clone(), source };
         let writer = store.writer().map_err(in_store)?;
         let (packed, writer) = pack(&plan.layers[at], modified, writer).map_err(in_layer)?;
         let (digest, size) = writer.seal().map_err(in_store)?;
-        Ok(Layer {
-            digest,
-            size,
-            packed,
-        })
+        Ok(Layer { digest, size, packed })
     };
     thread::scope(|scope| {
         let one = &one;
-        let threads: Vec<_> = (0..plan.layers.len())
-            .map(|at| scope.spawn(move || one(at)))
-            .collect();
+        let threads: Vec<_> = (0..plan.layers.len()).map(|at| scope.spawn(move || one(at))).collect();
         let died = |at| LabError::Layer {
             image: recipe.name.clone(),
             layer: at + 1,
             source: io::Error::other("the thread that packs it died"),
         };
-        threads
-            .into_iter()
-            .enumerate()
-            .map(|(at, t)| t.join().unwrap_or_else(|_| Err(died(at))))
-            .collect()
+        threads.into_iter().enumerate().map(|(at, t)| t.join().unwrap_or_else(|_| Err(died(at)))).collect()
     })
 }
 
@@ -234,13 +195,12 @@ fn config(recipe: &Recipe, plan: &Plan, layers: &[Layer], platform: &Platform) -
     let mut history: Vec<Value> = plan
         .layers
         .iter()
-        .map(
-            |l| json!({"created": recipe.created, "created_by": l.comment, "comment": "rdock lab"}),
-        )
+        .map(|l| json!({"created": recipe.created, "created_by": l.comment, "comment": "rdock lab"}))
         .collect();
     if let Some(cmd) = &recipe.cmd {
         let cmd = format!("CMD {}", json!(cmd));
-        history.push(json!({"created": recipe.created, "created_by": cmd, "comment": "rdock lab", "empty_layer": true}));
+        history
+            .push(json!({"created": recipe.created, "created_by": cmd, "comment": "rdock lab", "empty_layer": true}));
     }
     let mut config = json!({"created": recipe.created, "architecture": platform.architecture});
     if let Some(variant) = &platform.variant {
@@ -248,14 +208,14 @@ fn config(recipe: &Recipe, plan: &Plan, layers: &[Layer], platform: &Platform) -
     }
     config["os"] = json!(platform.os);
     config["config"] = started;
-    config["rootfs"] = json!({"type": "layers", "diff_ids": layers.iter().map(|l| &l.packed.diff_id).collect::<Vec<_>>()});
+    config["rootfs"] =
+        json!({"type": "layers", "diff_ids": layers.iter().map(|l| &l.packed.diff_id).collect::<Vec<_>>()});
     config["history"] = json!(history);
     config
 }
 
 fn manifest(recipe: &Recipe, layers: &[Layer], config: &(Digest, u64)) -> Value {
-    let layer =
-        |l: &Layer| json!({"mediaType": media::OCI_LAYER_GZIP, "digest": l.digest, "size": l.size});
+    let layer = |l: &Layer| json!({"mediaType": media::OCI_LAYER_GZIP, "digest": l.digest, "size": l.size});
     json!({
         "schemaVersion": 2,
         "mediaType": media::OCI_MANIFEST,
@@ -280,10 +240,7 @@ fn index(recipe: &Recipe, manifest: &(Digest, u64), platform: &Platform) -> Valu
 
 fn put_json(store: &Store, recipe: &Recipe, value: &Value) -> Result<(Digest, u64), LabError> {
     let bytes = value.to_string().into_bytes();
-    let digest = store.put(&bytes).map_err(|source| LabError::Store {
-        image: recipe.name.clone(),
-        source,
-    })?;
+    let digest = store.put(&bytes).map_err(|source| LabError::Store { image: recipe.name.clone(), source })?;
     Ok((digest, bytes.len() as u64))
 }
 
@@ -341,17 +298,10 @@ fn summary(image: &str, recipe: &Recipe, built: &Built) -> String {
         b => format!("{:.1} MB", b as f64 / 1e6),
     };
     let known = |l: &&LeftOut| !l.packages.is_empty();
-    let without: Vec<&str> = built
-        .left_out
-        .iter()
-        .filter(known)
-        .map(|l| l.name.as_str())
-        .collect();
+    let without: Vec<&str> = built.left_out.iter().filter(known).map(|l| l.name.as_str()).collect();
     let without = match without.is_empty() {
         true => String::new(),
         false => format!(", without {}", without.join(" ")),
     };
-    format!(
-        "makes the lab image {image} on this host: {layers}, {files} files, {size} in {ms} ms{without}"
-    )
+    format!("makes the lab image {image} on this host: {layers}, {files} files, {size} in {ms} ms{without}")
 }

@@ -33,14 +33,8 @@ impl Catalog {
         let mut shelves = Vec::new();
         for dir in RECIPES.dirs() {
             let name = dir.path().to_string_lossy();
-            if let Some(text) = dir
-                .get_file(dir.path().join("recipe.toml"))
-                .and_then(|f| f.contents_utf8())
-            {
-                shelves.push(Shelf {
-                    recipe: Recipe::parse(&name, text)?,
-                    dir: dir.clone(),
-                });
+            if let Some(text) = dir.get_file(dir.path().join("recipe.toml")).and_then(|f| f.contents_utf8()) {
+                shelves.push(Shelf { recipe: Recipe::parse(&name, text)?, dir: dir.clone() });
             }
         }
         shelves.sort_by(|a, b| a.recipe.name.cmp(&b.recipe.name));
@@ -54,24 +48,19 @@ impl Catalog {
 
     /// The recipe that the hub serves as this repository and tag: `find("library/centos", "latest")`.
     pub fn find(&self, repository: &str, tag: &str) -> Option<&Recipe> {
-        self.recipes()
-            .find(|r| r.repository() == repository && r.tags.iter().any(|t| t == tag))
+        self.recipes().find(|r| r.repository() == repository && r.tags.iter().any(|t| t == tag))
     }
 
     /// By name (`centos`) or repository (`library/centos`).
     pub(super) fn shelf(&self, name: &str) -> Option<&Shelf> {
-        self.shelves
-            .iter()
-            .find(|s| s.recipe.name == name || s.recipe.repository() == name)
+        self.shelves.iter().find(|s| s.recipe.name == name || s.recipe.repository() == name)
     }
 }
 
 impl Shelf {
     /// A file beside the recipe.
     pub fn beside(&self, name: &str) -> Option<&'static [u8]> {
-        self.dir
-            .get_file(self.dir.path().join(name))
-            .map(|f| f.contents())
+        self.dir.get_file(self.dir.path().join(name)).map(|f| f.contents())
     }
 
     /// A digest of the recipe and all files beside it.
@@ -96,16 +85,10 @@ mod tests {
     fn the_embedded_recipes_are_good_and_can_be_found() {
         let catalog = Catalog::embedded().unwrap();
         assert_eq!(
-            catalog
-                .recipes()
-                .map(|r| r.name.as_str())
-                .collect::<Vec<_>>(),
+            catalog.recipes().map(|r| r.name.as_str()).collect::<Vec<_>>(),
             ["busybox", "centos", "hello-world"]
         );
-        assert_eq!(
-            catalog.find("library/centos", "latest").unwrap().name,
-            "centos"
-        );
+        assert_eq!(catalog.find("library/centos", "latest").unwrap().name, "centos");
         assert!(catalog.find("library/centos", "7").is_none());
         assert!(catalog.find("centos", "latest").is_none());
         assert!(catalog.shelf("centos").is_some() && catalog.shelf("library/centos").is_some());
@@ -116,12 +99,7 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons/images");
         for dir in RECIPES.dirs() {
             let on_disk = std::fs::read_dir(root.join(dir.path())).unwrap().count();
-            assert_eq!(
-                dir.files().count(),
-                on_disk,
-                "{}: touch catalog.rs",
-                dir.path().display()
-            );
+            assert_eq!(dir.files().count(), on_disk, "{}: touch catalog.rs", dir.path().display());
             for file in dir.files() {
                 assert!(file.contents() == std::fs::read(root.join(file.path())).unwrap());
             }

@@ -135,8 +135,7 @@ fn code_x86_64(text: u32, len: u32) -> Vec<u8> {
 fn code_aarch64(text: u32, len: u32) -> Vec<u8> {
     let movz = |reg: u32, value: u32| 0xd280_0000 | (value & 0xffff) << 5 | reg;
     let movk16 = |reg: u32, value: u32| 0xf2a0_0000 | (value >> 16) << 5 | reg;
-    let branch_if =
-        |condition: u32, distance: i32| 0x5400_0000 | (distance as u32 & 0x7_ffff) << 5 | condition;
+    let branch_if = |condition: u32, distance: i32| 0x5400_0000 | (distance as u32 & 0x7_ffff) << 5 | condition;
     const SVC: u32 = 0xd400_0001;
     const NE: u32 = 1;
     const LE: u32 = 13;
@@ -197,13 +196,7 @@ mod tests {
     fn program(dir: &std::path::Path, bytes: &[u8]) -> std::path::PathBuf {
         let (staged, path) = (dir.join("staged"), dir.join("hello"));
         std::fs::write(&staged, bytes).unwrap();
-        assert!(
-            Command::new("cp")
-                .args([&staged, &path])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("cp").args([&staged, &path]).status().unwrap().success());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
@@ -215,9 +208,7 @@ mod tests {
         };
         let dir = tempfile::tempdir().unwrap();
         let text = "Hello, wörld\n".repeat(20_000); // 280 kB: more than a pipe holds, so write(2) loops
-        let output = Command::new(program(dir.path(), &hello(machine, text.as_bytes())))
-            .output()
-            .unwrap();
+        let output = Command::new(program(dir.path(), &hello(machine, text.as_bytes()))).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert!(output.stdout == text.as_bytes());
         assert!(output.stderr.is_empty());
@@ -229,16 +220,9 @@ mod tests {
             return;
         };
         let dir = tempfile::tempdir().unwrap();
-        let full = std::fs::OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_CLOEXEC)
-            .open("/dev/full")
-            .unwrap();
+        let full = std::fs::OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open("/dev/full").unwrap();
         let path = program(dir.path(), &hello(machine, b"Hello\n"));
-        let status = Command::new(path)
-            .stdout(Stdio::from(full))
-            .status()
-            .unwrap();
+        let status = Command::new(path).stdout(Stdio::from(full)).status().unwrap();
         assert_eq!(status.code(), Some(1));
     }
 
@@ -251,22 +235,10 @@ mod tests {
             assert_eq!(u64_at(&file, 40), 0, "no section headers");
             assert_eq!((u16_at(&file, 54), u16_at(&file, 56)), (56, 2));
             let kinds = [u32_at(&file, 64), u32_at(&file, 64 + 56)];
-            assert_eq!(
-                kinds,
-                [PT_LOAD, PT_GNU_STACK],
-                "neither PT_DYNAMIC (2) nor PT_INTERP (3)"
-            );
-            assert_eq!(
-                u32_at(&file, 64 + 4),
-                PF_R | PF_X,
-                "never writable and executable at once"
-            );
+            assert_eq!(kinds, [PT_LOAD, PT_GNU_STACK], "neither PT_DYNAMIC (2) nor PT_INTERP (3)");
+            assert_eq!(u32_at(&file, 64 + 4), PF_R | PF_X, "never writable and executable at once");
             assert_eq!(u64_at(&file, 64 + 32), file.len() as u64);
-            assert_eq!(
-                u64_at(&file, 24),
-                BASE + 176,
-                "the entry is the first instruction"
-            );
+            assert_eq!(u64_at(&file, 24), BASE + 176, "the entry is the first instruction");
             assert!(file.ends_with(b"Hello\n"));
         }
     }

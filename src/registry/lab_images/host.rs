@@ -47,37 +47,21 @@ impl Host {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::split_paths(&path).filter(|p| p.is_absolute());
         let mut seen = BTreeSet::new();
-        let programs = usual
-            .into_iter()
-            .chain(path)
-            .filter(|dir| seen.insert(dir.clone()))
-            .collect();
-        let terminfo = [
-            "/etc/terminfo",
-            "/lib/terminfo",
-            "/usr/share/terminfo",
-            "/usr/lib/terminfo",
-        ];
-        Host {
-            programs,
-            terminfo: terminfo.map(PathBuf::from).to_vec(),
-        }
+        let programs = usual.into_iter().chain(path).filter(|dir| seen.insert(dir.clone())).collect();
+        let terminfo = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo"];
+        Host { programs, terminfo: terminfo.map(PathBuf::from).to_vec() }
     }
 
     /// A host that has programs in these directories only, and no terminal descriptions.
     pub fn with_program_dirs(programs: Vec<PathBuf>) -> Host {
-        Host {
-            programs,
-            terminfo: Vec::new(),
-        }
+        Host { programs, terminfo: Vec::new() }
     }
 
     /// The program's file, if this machine has it.
     pub fn find_program(&self, name: &str) -> Option<PathBuf> {
         use std::os::unix::fs::PermissionsExt;
-        let runs = |path: &PathBuf| {
-            fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-        };
+        let runs =
+            |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
         self.programs.iter().map(|dir| dir.join(name)).find(runs)
     }
 
@@ -85,69 +69,43 @@ impl Host {
     pub fn find_terminfo(&self, terminal: &str) -> Option<PathBuf> {
         let first = *terminal.as_bytes().first()?;
         let letter = char::from(first).to_string();
-        let both = self
-            .terminfo
-            .iter()
-            .flat_map(|dir| [dir.join(&letter), dir.join(format!("{first:x}"))]);
-        both.map(|dir| dir.join(terminal))
-            .find(|path| path.is_file())
+        let both = self.terminfo.iter().flat_map(|dir| [dir.join(&letter), dir.join(format!("{first:x}"))]);
+        both.map(|dir| dir.join(terminal)).find(|path| path.is_file())
     }
 
     /// A library that programs open at run time, looked for beside the libraries they are linked with.
     pub fn find_module(&self, name: &str, beside: &BTreeSet<PathBuf>) -> Option<PathBuf> {
-        beside
-            .iter()
-            .map(|dir| dir.join(name))
-            .find(|path| path.is_file())
+        beside.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
     }
 
     /// Reads what the program at `path` needs.
     pub fn examine(&self, path: &Path) -> Result<Program, LabError> {
-        let unreadable = |source| LabError::HostFile {
-            path: path.to_owned(),
-            source,
-        };
+        let unreadable = |source| LabError::HostFile { path: path.to_owned(), source };
         let mut start = Vec::new();
-        File::open(path)
-            .and_then(|f| f.take(256).read_to_end(&mut start))
-            .map_err(unreadable)?;
+        File::open(path).and_then(|f| f.take(256).read_to_end(&mut start)).map_err(unreadable)?;
         let needs = match start.strip_prefix(b"#!") {
             Some(line) => Needs::Interpreter(script_interpreter(line)),
             None => libraries(path)?,
         };
-        Ok(Program {
-            path: path.to_owned(),
-            needs,
-        })
+        Ok(Program { path: path.to_owned(), needs })
     }
 }
 
 /// The program that a script names in its first line (execve(2)).
 fn script_interpreter(line: &[u8]) -> String {
     let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
-    String::from_utf8_lossy(line)
-        .split_whitespace()
-        .next()
-        .unwrap_or("/bin/sh")
-        .to_owned()
+    String::from_utf8_lossy(line).split_whitespace().next().unwrap_or("/bin/sh").to_owned()
 }
 
 fn libraries(path: &Path) -> Result<Needs, LabError> {
-    let not_elf = |e: lddtree::Error| LabError::HostFile {
-        path: path.to_owned(),
-        source: io::Error::other(e.to_string()),
-    };
-    let tree = lddtree::DependencyAnalyzer::default()
-        .analyze(path)
-        .map_err(not_elf)?;
+    let not_elf =
+        |e: lddtree::Error| LabError::HostFile { path: path.to_owned(), source: io::Error::other(e.to_string()) };
+    let tree = lddtree::DependencyAnalyzer::default().analyze(path).map_err(not_elf)?;
     let loader = tree.interpreter;
     if loader.is_none() && tree.needed.is_empty() {
         return Ok(Needs::Nothing);
     }
-    let loader_name = loader
-        .as_deref()
-        .and_then(|l| Path::new(l).file_name())
-        .map(|n| n.to_os_string());
+    let loader_name = loader.as_deref().and_then(|l| Path::new(l).file_name()).map(|n| n.to_os_string());
     let mut files = BTreeMap::new();
     for (name, library) in tree.libraries {
         // The C library names the loader as a library of its own: it is placed once, at its own path.
@@ -155,10 +113,7 @@ fn libraries(path: &Path) -> Result<Needs, LabError> {
             continue;
         }
         if !library.found() {
-            return Err(LabError::MissingLibrary {
-                program: path.to_owned(),
-                library: name,
-            });
+            return Err(LabError::MissingLibrary { program: path.to_owned(), library: name });
         }
         files.insert(name, library.path);
     }
@@ -174,9 +129,7 @@ pub fn applets(busybox: &[u8]) -> Option<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     for name in busybox[start..].split(|b| *b == 0) {
         let name = match std::str::from_utf8(name) {
-            Ok(name) if !name.is_empty() && name.len() < 32 && name.bytes().all(|b| plain(&b)) => {
-                name
-            }
+            Ok(name) if !name.is_empty() && name.len() < 32 && name.bytes().all(|b| plain(&b)) => name,
             _ => break,
         };
         if names.last().is_some_and(|last| last.as_str() >= name) {
@@ -195,9 +148,7 @@ mod tests {
     fn bash_needs_a_loader_and_a_c_library() {
         let host = Host::this_machine();
         let bash = host.examine(&host.find_program("bash").unwrap()).unwrap();
-        let Needs::Libraries { loader, files } = bash.needs else {
-            panic!("{bash:?}")
-        };
+        let Needs::Libraries { loader, files } = bash.needs else { panic!("{bash:?}") };
         let loader = loader.unwrap();
         assert!(loader.starts_with('/') && Path::new(&loader).exists());
         assert!(files.values().all(|f| f.is_file()));
@@ -226,21 +177,14 @@ mod tests {
     fn a_program_that_is_not_executable_is_not_found() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("tool"), "x").unwrap();
-        assert_eq!(
-            Host::with_program_dirs(vec![dir.path().into()]).find_program("tool"),
-            None
-        );
+        assert_eq!(Host::with_program_dirs(vec![dir.path().into()]).find_program("tool"), None);
     }
 
     #[test]
     fn the_applet_table_ends_where_the_order_ends() {
-        let names = [
-            "[", "[[", "ar", "ash", "awk", "cat", "cp", "ls", "mv", "rm", "sh", "wc",
-        ];
+        let names = ["[", "[[", "ar", "ash", "awk", "cat", "cp", "ls", "mv", "rm", "sh", "wc"];
         let mut file = b"code\0".to_vec();
-        names
-            .iter()
-            .for_each(|n| file.extend([n.as_bytes(), b"\0"].concat()));
+        names.iter().for_each(|n| file.extend([n.as_bytes(), b"\0"].concat()));
         file.extend(b"another\0string\0");
         assert_eq!(applets(&file).unwrap(), names);
         assert_eq!(applets(b"\0[\0[[\0ar\0\0"), None);

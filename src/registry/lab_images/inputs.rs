@@ -31,10 +31,7 @@ pub struct Stamp {
 impl Stamp {
     pub fn of(path: &Path) -> std::io::Result<Stamp> {
         let meta = std::fs::metadata(path)?;
-        Ok(Stamp {
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-        })
+        Ok(Stamp { size: meta.size(), modified: (meta.mtime(), meta.mtime_nsec()) })
     }
 }
 
@@ -42,10 +39,7 @@ impl Inputs {
     /// Notes a file of the host.
     pub fn file(&mut self, path: &Path) -> Result<(), LabError> {
         if !self.files.contains_key(path) {
-            let stamp = Stamp::of(path).map_err(|source| LabError::HostFile {
-                path: path.to_owned(),
-                source,
-            })?;
+            let stamp = Stamp::of(path).map_err(|source| LabError::HostFile { path: path.to_owned(), source })?;
             self.files.insert(path.to_owned(), stamp);
         }
         Ok(())
@@ -53,16 +47,8 @@ impl Inputs {
 
     /// Whether the host still is as it was: the same programs in the same places, the same files.
     pub fn still_true(&self, host: &Host) -> bool {
-        self.programs
-            .iter()
-            .all(|(name, found)| host.find_program(name) == *found)
-            && self
-                .terminfo
-                .iter()
-                .all(|(name, found)| host.find_terminfo(name) == *found)
-            && self
-                .files
-                .iter()
-                .all(|(path, stamp)| Stamp::of(path).is_ok_and(|now| now == *stamp))
+        self.programs.iter().all(|(name, found)| host.find_program(name) == *found)
+            && self.terminfo.iter().all(|(name, found)| host.find_terminfo(name) == *found)
+            && self.files.iter().all(|(path, stamp)| Stamp::of(path).is_ok_and(|now| now == *stamp))
     }
 }

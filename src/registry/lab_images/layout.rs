@@ -49,21 +49,13 @@ impl Links {
     pub fn resolve_parent(&self, path: &str) -> Option<String> {
         let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
         let dir = self.resolve(dir)?;
-        Some(if dir.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{dir}/{name}")
-        })
+        Some(if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") })
     }
 }
 
 /// The parts of a path, last first, without empty ones.
 fn parts(path: &str) -> Vec<String> {
-    path.split('/')
-        .filter(|p| !p.is_empty())
-        .rev()
-        .map(str::to_owned)
-        .collect()
+    path.split('/').filter(|p| !p.is_empty()).rev().map(str::to_owned).collect()
 }
 
 /// A layer names the directories above its files: where a layer repeats a directory, the upper one's mode
@@ -74,10 +66,7 @@ pub fn name_all_parents(layer: &mut PlannedLayer, dirs: &BTreeMap<String, u32>) 
         for (end, _) in path.match_indices('/') {
             let dir = &path[..end];
             let mode = dirs.get(dir).copied().unwrap_or(0o755);
-            layer
-                .entries
-                .entry(dir.to_owned())
-                .or_insert(Entry::Dir { mode });
+            layer.entries.entry(dir.to_owned()).or_insert(Entry::Dir { mode });
         }
     }
 }
@@ -86,11 +75,7 @@ pub fn name_all_parents(layer: &mut PlannedLayer, dirs: &BTreeMap<String, u32>) 
 pub fn link_equal_files(layer: &mut PlannedLayer) {
     let mut first: BTreeMap<(u64, u64, u32), String> = BTreeMap::new();
     for (path, entry) in &mut layer.entries {
-        let Entry::File {
-            mode,
-            content: Content::Host(file),
-        } = entry
-        else {
+        let Entry::File { mode, content: Content::Host(file) } = entry else {
             continue;
         };
         let Ok(meta) = std::fs::metadata(file) else {
@@ -98,12 +83,7 @@ pub fn link_equal_files(layer: &mut PlannedLayer) {
         };
         let (key, mode) = ((meta.dev(), meta.ino(), *mode), *mode);
         match first.get(&key) {
-            Some(to) => {
-                *entry = Entry::HardLink {
-                    to: to.clone(),
-                    mode,
-                }
-            }
+            Some(to) => *entry = Entry::HardLink { to: to.clone(), mode },
             None => drop(first.insert(key, path.clone())),
         }
     }
@@ -116,12 +96,9 @@ mod tests {
 
     fn merged_usr() -> Links {
         let mut links = Links::default();
-        for (path, target) in [
-            ("bin", "usr/bin"),
-            ("lib64", "/usr/lib64"),
-            ("usr/bin/sh", "bash"),
-            ("var/run", "../run"),
-        ] {
+        for (path, target) in
+            [("bin", "usr/bin"), ("lib64", "/usr/lib64"), ("usr/bin/sh", "bash"), ("var/run", "../run")]
+        {
             links.insert(path, target);
         }
         links
@@ -134,10 +111,7 @@ mod tests {
         assert_eq!(links.resolve("/bin/sh").unwrap(), "usr/bin/bash");
         assert_eq!(links.resolve_parent("/bin/sh").unwrap(), "usr/bin/sh");
         assert_eq!(links.resolve("/var/run/lock").unwrap(), "run/lock");
-        assert_eq!(
-            links.resolve_parent("/lib64/ld.so").unwrap(),
-            "usr/lib64/ld.so"
-        );
+        assert_eq!(links.resolve_parent("/lib64/ld.so").unwrap(), "usr/lib64/ld.so");
         assert_eq!(links.resolve_parent("/hello").unwrap(), "hello");
     }
 

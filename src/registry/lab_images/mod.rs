@@ -37,25 +37,12 @@ use crate::oci::ErrorKind;
 pub enum LabError {
     #[error("the lab has no image called {0}")]
     NoSuchImage(String),
-    #[error(
-        "the lab image {image} needs the program {program}, which this host does not have{}",
-        install(packages)
-    )]
-    MissingProgram {
-        image: String,
-        program: String,
-        packages: String,
-    },
+    #[error("the lab image {image} needs the program {program}, which this host does not have{}", install(packages))]
+    MissingProgram { image: String, program: String, packages: String },
     #[error("{} needs the library {library}, which this host does not have", program.display())]
     MissingLibrary { program: PathBuf, library: String },
-    #[error(
-        "lab image {image}: the script /{script} needs {interpreter}, which is not in the image"
-    )]
-    NoInterpreter {
-        image: String,
-        script: String,
-        interpreter: String,
-    },
+    #[error("lab image {image}: the script /{script} needs {interpreter}, which is not in the image")]
+    NoInterpreter { image: String, script: String, interpreter: String },
     #[error("reading {} of this host: {source}", path.display())]
     HostFile { path: PathBuf, source: io::Error },
     #[error("rdock cannot write executables for {0} processors")]
@@ -67,19 +54,11 @@ pub enum LabError {
     #[error("recipe {image}: too many symbolic links on the way to {path}")]
     LinkLoop { image: String, path: String },
     #[error("lab image {image}, layer {layer}: {source}")]
-    Layer {
-        image: String,
-        layer: usize,
-        source: io::Error,
-    },
+    Layer { image: String, layer: usize, source: io::Error },
     #[error("lab image {image}: {source}")]
     Store { image: String, source: ContentError },
     #[error("lab image {image}: {}: {source}", path.display())]
-    State {
-        image: String,
-        path: PathBuf,
-        source: io::Error,
-    },
+    State { image: String, path: PathBuf, source: io::Error },
 }
 
 impl LabError {
@@ -87,9 +66,9 @@ impl LabError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             LabError::NoSuchImage(_) => ErrorKind::NotFound,
-            LabError::MissingProgram { .. }
-            | LabError::MissingLibrary { .. }
-            | LabError::Machine(_) => ErrorKind::Unavailable,
+            LabError::MissingProgram { .. } | LabError::MissingLibrary { .. } | LabError::Machine(_) => {
+                ErrorKind::Unavailable
+            }
             _ => ErrorKind::Internal,
         }
     }
@@ -109,9 +88,7 @@ impl LabError {
     /// The symbol for the explanation's `result.errno`.
     fn errno(&self) -> &'static str {
         match self {
-            LabError::NoSuchImage(_)
-            | LabError::MissingProgram { .. }
-            | LabError::MissingLibrary { .. } => "ENOENT",
+            LabError::NoSuchImage(_) | LabError::MissingProgram { .. } | LabError::MissingLibrary { .. } => "ENOENT",
             LabError::Machine(_) => "ENOEXEC",
             _ if self.is_disk_full() => "ENOSPC",
             _ => "EIO",
@@ -121,9 +98,5 @@ impl LabError {
 
 /// The end of a sentence that says how to get what is missing.
 fn install(packages: &str) -> String {
-    if packages.is_empty() {
-        String::new()
-    } else {
-        format!(": install it ({packages})")
-    }
+    if packages.is_empty() { String::new() } else { format!(": install it ({packages})") }
 }

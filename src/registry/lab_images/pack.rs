@@ -31,33 +31,18 @@ pub struct Packed {
 /// Writes the layer to `out`. `modified` is in seconds since 1970.
 pub fn pack<W: Write>(layer: &PlannedLayer, modified: u64, out: W) -> io::Result<(Packed, W)> {
     let gzip = GzBuilder::new().write(out, Compression::new(LEVEL));
-    let mut tar = tar::Builder::new(Digesting {
-        out: gzip,
-        digester: Digester::new(),
-    });
+    let mut tar = tar::Builder::new(Digesting { out: gzip, digester: Digester::new() });
     let mut content = 0;
     for (path, entry) in &layer.entries {
         content += append(&mut tar, path, entry, modified)?;
     }
-    let Digesting {
-        out: gzip,
-        digester,
-    } = tar.into_inner()?;
+    let Digesting { out: gzip, digester } = tar.into_inner()?;
     let out = gzip.finish()?;
-    let packed = Packed {
-        diff_id: digester.finish(),
-        content,
-        entries: layer.entries.len(),
-    };
+    let packed = Packed { diff_id: digester.finish(), content, entries: layer.entries.len() };
     Ok((packed, out))
 }
 
-fn append<W: Write>(
-    tar: &mut tar::Builder<W>,
-    path: &str,
-    entry: &Entry,
-    modified: u64,
-) -> io::Result<u64> {
+fn append<W: Write>(tar: &mut tar::Builder<W>, path: &str, entry: &Entry, modified: u64) -> io::Result<u64> {
     let mut header = tar::Header::new_ustar();
     header.set_mtime(modified);
     header.set_uid(0);
@@ -128,26 +113,11 @@ mod tests {
     fn layer() -> PlannedLayer {
         let entries = BTreeMap::from([
             ("b".to_owned(), Entry::Dir { mode: 0o1777 }),
-            (
-                "b/file".to_owned(),
-                Entry::File {
-                    mode: 0o640,
-                    content: Content::Bytes(b"abc".to_vec()),
-                },
-            ),
-            (
-                "b/link".to_owned(),
-                Entry::HardLink {
-                    to: "b/file".into(),
-                    mode: 0o640,
-                },
-            ),
+            ("b/file".to_owned(), Entry::File { mode: 0o640, content: Content::Bytes(b"abc".to_vec()) }),
+            ("b/link".to_owned(), Entry::HardLink { to: "b/file".into(), mode: 0o640 }),
             ("a".to_owned(), Entry::Symlink { target: "b".into() }),
         ]);
-        PlannedLayer {
-            comment: String::new(),
-            entries,
-        }
+        PlannedLayer { comment: String::new(), entries }
     }
 
     #[test]
@@ -156,10 +126,7 @@ mod tests {
         let (two, again) = pack(&layer(), 1_000, Vec::new()).unwrap();
         assert_eq!(one, two);
         assert!(bytes == again);
-        assert_ne!(
-            pack(&layer(), 1_001, Vec::new()).unwrap().0.diff_id,
-            one.diff_id
-        );
+        assert_ne!(pack(&layer(), 1_001, Vec::new()).unwrap().0.diff_id, one.diff_id);
     }
 
     #[test]
@@ -167,9 +134,7 @@ mod tests {
         let (packed, bytes) = pack(&layer(), 1_000, Vec::new()).unwrap();
         assert_eq!((packed.content, packed.entries), (3, 4));
         let mut tar = Vec::new();
-        flate2::read::GzDecoder::new(&bytes[..])
-            .read_to_end(&mut tar)
-            .unwrap();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut tar).unwrap();
         assert_eq!(packed.diff_id, Digest::of(&tar));
     }
 
@@ -183,22 +148,11 @@ mod tests {
             .map(|entry| {
                 let entry = entry.unwrap();
                 let h = entry.header();
-                assert_eq!(
-                    (h.uid().unwrap(), h.gid().unwrap(), h.mtime().unwrap()),
-                    (0, 0, 1_000)
-                );
-                (
-                    entry.path().unwrap().display().to_string(),
-                    h.mode().unwrap(),
-                )
+                assert_eq!((h.uid().unwrap(), h.gid().unwrap(), h.mtime().unwrap()), (0, 0, 1_000));
+                (entry.path().unwrap().display().to_string(), h.mode().unwrap())
             })
             .collect();
-        let expected = [
-            ("a", 0o777),
-            ("b/", 0o1777),
-            ("b/file", 0o640),
-            ("b/link", 0o640),
-        ];
+        let expected = [("a", 0o777), ("b/", 0o1777), ("b/file", 0o640), ("b/link", 0o640)];
         assert_eq!(seen, expected.map(|(p, m)| (p.to_owned(), m)));
     }
 }

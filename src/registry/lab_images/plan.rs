@@ -115,10 +115,7 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(recipe: &'a Recipe, host: &'a Host) -> Planner<'a> {
-        let empty = |l: &LayerRecipe| PlannedLayer {
-            comment: l.comment.clone(),
-            entries: BTreeMap::new(),
-        };
+        let empty = |l: &LayerRecipe| PlannedLayer { comment: l.comment.clone(), entries: BTreeMap::new() };
         Planner {
             image: &recipe.name,
             host,
@@ -138,13 +135,7 @@ impl<'a> Planner<'a> {
         for link in &layer.symlinks {
             let path = self.resolve_parent(&link.path)?;
             self.links.insert(&path, &link.target);
-            self.add(
-                at,
-                path,
-                Entry::Symlink {
-                    target: link.target.clone(),
-                },
-            )?;
+            self.add(at, path, Entry::Symlink { target: link.target.clone() })?;
         }
         for dir in &layer.dirs {
             let path = self.resolve(dir.path())?;
@@ -159,29 +150,19 @@ impl<'a> Planner<'a> {
             (Some(text), _) => text.as_bytes(),
             (None, from) => {
                 let name = from.as_deref().unwrap_or_default();
-                beside(name).ok_or_else(|| LabError::NotBeside {
-                    image: self.image.to_owned(),
-                    file: name.to_owned(),
-                })?
+                beside(name)
+                    .ok_or_else(|| LabError::NotBeside { image: self.image.to_owned(), file: name.to_owned() })?
             }
         };
         let bytes = match file.generated {
             None => text.to_vec(),
             Some(Generated::Hello) => {
-                let machine =
-                    elf::Machine::of_host().ok_or(LabError::Machine(std::env::consts::ARCH))?;
+                let machine = elf::Machine::of_host().ok_or(LabError::Machine(std::env::consts::ARCH))?;
                 elf::hello(machine, text)
             }
         };
         let path = self.resolve_parent(&file.path)?;
-        self.add(
-            at,
-            path,
-            Entry::File {
-                mode: file.mode,
-                content: Content::Bytes(bytes),
-            },
-        )
+        self.add(at, path, Entry::File { mode: file.mode, content: Content::Bytes(bytes) })
     }
 
     fn programs(&mut self, at: usize, group: &ProgramGroup) -> Result<(), LabError> {
@@ -202,17 +183,9 @@ impl<'a> Planner<'a> {
 
     fn program(&mut self, at: usize, group: &ProgramGroup, name: &str) -> Result<(), LabError> {
         let own_name = [name.to_owned()];
-        let candidates: &[String] = if group.from.is_empty() {
-            &own_name
-        } else {
-            &group.from
-        };
+        let candidates: &[String] = if group.from.is_empty() { &own_name } else { &group.from };
         let found = candidates.iter().find_map(|n| self.host.find_program(n));
-        self.inputs.programs.extend(
-            candidates
-                .iter()
-                .map(|n| (n.clone(), self.host.find_program(n))),
-        );
+        self.inputs.programs.extend(candidates.iter().map(|n| (n.clone(), self.host.find_program(n))));
         let path = found.ok_or_else(|| LabError::MissingProgram {
             image: self.image.to_owned(),
             program: name.to_owned(),
@@ -222,9 +195,7 @@ impl<'a> Planner<'a> {
         let program = self.host.examine(&path)?;
         let into = match &group.into {
             Some(dir) => dir.clone(),
-            None if path.parent().is_some_and(|dir| dir.ends_with("sbin")) => {
-                "/usr/sbin".to_owned()
-            }
+            None if path.parent().is_some_and(|dir| dir.ends_with("sbin")) => "/usr/sbin".to_owned(),
             None => "/usr/bin".to_owned(),
         };
         if group.applets {
@@ -238,19 +209,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Registers what the program needs: its libraries and loader, or the interpreter of a script.
-    fn needs(
-        &mut self,
-        at: usize,
-        program: &Program,
-        place: &str,
-        required: bool,
-    ) -> Result<(), LabError> {
+    fn needs(&mut self, at: usize, program: &Program, place: &str, required: bool) -> Result<(), LabError> {
         let at_libraries = self.library_layer.unwrap_or(at);
         match &program.needs {
             Needs::Nothing => Ok(()),
             Needs::Interpreter(interpreter) => {
-                self.scripts
-                    .push((at, place.to_owned(), interpreter.clone(), required));
+                self.scripts.push((at, place.to_owned(), interpreter.clone(), required));
                 Ok(())
             }
             Needs::Libraries { loader, files } => {
@@ -259,11 +223,7 @@ impl<'a> Planner<'a> {
                 };
                 for (name, file) in files {
                     // A name with a slash is a path (ld.so(8)); any other is searched for.
-                    let path = if name.starts_with('/') {
-                        name.clone()
-                    } else {
-                        format!("{dir}/{name}")
-                    };
+                    let path = if name.starts_with('/') { name.clone() } else { format!("{dir}/{name}") };
                     let path = self.resolve_parent(&path)?;
                     self.host_file(at_libraries, path, file)?;
                 }
@@ -280,34 +240,18 @@ impl<'a> Planner<'a> {
     }
 
     /// A symbolic link to a busybox for each name that it answers to.
-    fn applets(
-        &mut self,
-        at: usize,
-        busybox: &Program,
-        into: &str,
-        name: &str,
-    ) -> Result<(), LabError> {
-        let unusable = |problem| LabError::HostFile {
-            path: busybox.path.clone(),
-            source: std::io::Error::other(problem),
-        };
+    fn applets(&mut self, at: usize, busybox: &Program, into: &str, name: &str) -> Result<(), LabError> {
+        let unusable =
+            |problem| LabError::HostFile { path: busybox.path.clone(), source: std::io::Error::other(problem) };
         if busybox.needs != Needs::Nothing {
             return Err(unusable("is not statically linked"));
         }
-        let bytes = std::fs::read(&busybox.path).map_err(|source| LabError::HostFile {
-            path: busybox.path.clone(),
-            source,
-        })?;
+        let bytes =
+            std::fs::read(&busybox.path).map_err(|source| LabError::HostFile { path: busybox.path.clone(), source })?;
         let names = applets(&bytes).ok_or_else(|| unusable("has no table of applets"))?;
         for applet in names.iter().filter(|a| a.as_str() != name) {
             let path = self.resolve_parent(&format!("{into}/{applet}"))?;
-            self.add(
-                at,
-                path,
-                Entry::Symlink {
-                    target: name.to_owned(),
-                },
-            )?;
+            self.add(at, path, Entry::Symlink { target: name.to_owned() })?;
         }
         Ok(())
     }
@@ -335,17 +279,9 @@ impl<'a> Planner<'a> {
             self.inputs.terminfo.insert(terminal.clone(), found.clone());
             match (found, terminal.chars().next()) {
                 (Some(file), Some(letter)) => {
-                    let path =
-                        self.resolve_parent(&format!("/usr/share/terminfo/{letter}/{terminal}"))?;
+                    let path = self.resolve_parent(&format!("/usr/share/terminfo/{letter}/{terminal}"))?;
                     self.inputs.file(&file)?;
-                    self.add(
-                        at,
-                        path,
-                        Entry::File {
-                            mode: 0o644,
-                            content: Content::Host(file),
-                        },
-                    )?;
+                    self.add(at, path, Entry::File { mode: 0o644, content: Content::Host(file) })?;
                 }
                 _ => self.leave_out(terminal, String::new()),
             }
@@ -361,11 +297,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             if required {
-                return Err(LabError::NoInterpreter {
-                    image: self.image.to_owned(),
-                    script: path,
-                    interpreter,
-                });
+                return Err(LabError::NoInterpreter { image: self.image.to_owned(), script: path, interpreter });
             }
             self.layers[at].entries.remove(&path);
             self.leave_out(path.rsplit('/').next().unwrap_or_default(), String::new());
@@ -374,53 +306,23 @@ impl<'a> Planner<'a> {
     }
 
     fn leave_out(&mut self, name: &str, packages: String) {
-        self.left_out.push(LeftOut {
-            name: name.to_owned(),
-            packages,
-        });
+        self.left_out.push(LeftOut { name: name.to_owned(), packages });
     }
 
     fn host_file(&mut self, at: usize, path: String, file: &Path) -> Result<(), LabError> {
         self.inputs.file(file)?;
-        self.add(
-            at,
-            path,
-            Entry::File {
-                mode: 0o755,
-                content: Content::Host(file.to_owned()),
-            },
-        )
+        self.add(at, path, Entry::File { mode: 0o755, content: Content::Host(file.to_owned()) })
     }
 
     /// Puts an entry into a layer. The same file twice is once (a library that many need; the first path
     /// to it wins, they are the same library); a file that a lower layer has already is not repeated.
     fn add(&mut self, at: usize, path: String, entry: Entry) -> Result<(), LabError> {
-        let is_copy = |e: &Entry| {
-            matches!(
-                e,
-                Entry::File {
-                    content: Content::Host(_),
-                    ..
-                }
-            )
-        };
-        if is_copy(&entry)
-            && self
-                .layers
-                .iter()
-                .any(|l| l.entries.get(&path).is_some_and(is_copy))
-        {
+        let is_copy = |e: &Entry| matches!(e, Entry::File { content: Content::Host(_), .. });
+        if is_copy(&entry) && self.layers.iter().any(|l| l.entries.get(&path).is_some_and(is_copy)) {
             return Ok(());
         }
-        if self.layers[at]
-            .entries
-            .insert(path.clone(), entry)
-            .is_some()
-        {
-            return Err(LabError::Twice {
-                image: self.image.to_owned(),
-                path,
-            });
+        if self.layers[at].entries.insert(path.clone(), entry).is_some() {
+            return Err(LabError::Twice { image: self.image.to_owned(), path });
         }
         Ok(())
     }
@@ -430,16 +332,11 @@ impl<'a> Planner<'a> {
     }
 
     fn resolve_parent(&self, path: &str) -> Result<String, LabError> {
-        self.links
-            .resolve_parent(path)
-            .ok_or_else(|| self.link_loop(path))
+        self.links.resolve_parent(path).ok_or_else(|| self.link_loop(path))
     }
 
     fn link_loop(&self, path: &str) -> LabError {
-        LabError::LinkLoop {
-            image: self.image.to_owned(),
-            path: path.to_owned(),
-        }
+        LabError::LinkLoop { image: self.image.to_owned(), path: path.to_owned() }
     }
 
     fn finish(mut self) -> Plan {
@@ -449,11 +346,7 @@ impl<'a> Planner<'a> {
         }
         self.left_out.sort();
         self.left_out.dedup();
-        Plan {
-            layers: self.layers,
-            inputs: self.inputs,
-            left_out: self.left_out,
-        }
+        Plan { layers: self.layers, inputs: self.inputs, left_out: self.left_out }
     }
 }
 
@@ -461,21 +354,13 @@ impl<'a> Planner<'a> {
 /// host's own) searches it without any configuration (ld.so(8)); musl's C library is its loader.
 fn library_dir(loader: Option<&str>, files: &BTreeMap<String, PathBuf>) -> Option<String> {
     let libc = files.iter().find(|(name, _)| name.starts_with("libc.so."));
-    let file = libc
-        .map(|(_, file)| file.as_path())
-        .or(loader.map(Path::new))?;
+    let file = libc.map(|(_, file)| file.as_path()).or(loader.map(Path::new))?;
     Some(file.parent()?.to_string_lossy().into_owned())
 }
 
 fn packages(group: &ProgramGroup) -> String {
-    let debian = group
-        .debian
-        .as_deref()
-        .map(|p| format!("Debian, Ubuntu: apt install {p}"));
-    let fedora = group
-        .fedora
-        .as_deref()
-        .map(|p| format!("Fedora, RHEL: dnf install {p}"));
+    let debian = group.debian.as_deref().map(|p| format!("Debian, Ubuntu: apt install {p}"));
+    let fedora = group.fedora.as_deref().map(|p| format!("Fedora, RHEL: dnf install {p}"));
     let both: Vec<String> = debian.into_iter().chain(fedora).collect();
     both.join("; ")
 }

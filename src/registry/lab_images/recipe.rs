@@ -152,26 +152,16 @@ pub struct ProgramGroup {
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     #[error("recipe {recipe}: {source}")]
-    Syntax {
-        recipe: String,
-        source: Box<toml::de::Error>,
-    },
+    Syntax { recipe: String, source: Box<toml::de::Error> },
     #[error("recipe {recipe}: {field} {value:?} {problem}")]
-    Value {
-        recipe: String,
-        field: &'static str,
-        value: String,
-        problem: &'static str,
-    },
+    Value { recipe: String, field: &'static str, value: String, problem: &'static str },
 }
 
 impl Recipe {
     /// Reads and checks one recipe. `dir` is the directory that it was found in, which must be its name.
     pub fn parse(dir: &str, text: &str) -> Result<Recipe, RecipeError> {
-        let recipe: Recipe = toml::from_str(text).map_err(|e| RecipeError::Syntax {
-            recipe: dir.to_owned(),
-            source: Box::new(e),
-        })?;
+        let recipe: Recipe =
+            toml::from_str(text).map_err(|e| RecipeError::Syntax { recipe: dir.to_owned(), source: Box::new(e) })?;
         recipe.check(dir)?;
         Ok(recipe)
     }
@@ -191,9 +181,7 @@ impl Recipe {
 
     /// The names in the store: `docker.io/library/centos:latest`, …
     pub fn references(&self) -> impl Iterator<Item = String> + '_ {
-        self.tags
-            .iter()
-            .map(|tag| format!("docker.io/{}:{tag}", self.repository()))
+        self.tags.iter().map(|tag| format!("docker.io/{}:{tag}", self.repository()))
     }
 
     fn check(&self, dir: &str) -> Result<(), RecipeError> {
@@ -207,30 +195,18 @@ impl Recipe {
             return Err(bad("name", &self.name, "is not the name of its directory"));
         }
         if !is_repository_name(&self.name) {
-            return Err(bad(
-                "name",
-                &self.name,
-                "is not a name of lower case letters, digits and single . _ -",
-            ));
+            return Err(bad("name", &self.name, "is not a name of lower case letters, digits and single . _ -"));
         }
         if self.tags.is_empty() {
             return Err(bad("tags", "", "must name at least one tag"));
         }
         if let Some(tag) = self.tags.iter().find(|t| !is_tag(t)) {
-            return Err(bad(
-                "tag",
-                tag,
-                "is not a tag of at most 128 letters, digits, . _ -",
-            ));
+            return Err(bad("tag", tag, "is not a tag of at most 128 letters, digits, . _ -"));
         }
         match OffsetDateTime::parse(&self.created, &Rfc3339) {
             Ok(t) if t.unix_timestamp() >= 0 => {}
             _ => {
-                return Err(bad(
-                    "created",
-                    &self.created,
-                    "is not a date after 1970 such as 2026-11-01T00:00:00Z",
-                ));
+                return Err(bad("created", &self.created, "is not a date after 1970 such as 2026-11-01T00:00:00Z"));
             }
         }
         if let Some(env) = self.env.iter().find(|e| !e.contains('=')) {
@@ -250,17 +226,11 @@ const IMAGE_PATH: &str = "is not an absolute path without . and .. parts";
 const PLAIN_NAME: &str = "is not a plain file name";
 
 impl LayerRecipe {
-    fn check(
-        &self,
-        bad: &dyn Fn(&'static str, &str, &'static str) -> RecipeError,
-    ) -> Result<(), RecipeError> {
+    fn check(&self, bad: &dyn Fn(&'static str, &str, &'static str) -> RecipeError) -> Result<(), RecipeError> {
         let dirs = self.dirs.iter().map(|d| ("dir", d.path()));
         let files = self.files.iter().map(|f| ("file", f.path.as_str()));
         let links = self.symlinks.iter().map(|l| ("symlink", l.path.as_str()));
-        let into = self
-            .host_programs
-            .iter()
-            .filter_map(|g| Some(("into", g.into.as_deref()?)));
+        let into = self.host_programs.iter().filter_map(|g| Some(("into", g.into.as_deref()?)));
         for (field, path) in dirs.chain(files).chain(links).chain(into) {
             if !is_image_path(path) {
                 return Err(bad(field, path, IMAGE_PATH));
@@ -282,23 +252,12 @@ impl LayerRecipe {
         }
         for group in &self.host_programs {
             if !group.from.is_empty() && group.names.len() != 1 {
-                return Err(bad(
-                    "from",
-                    &group.from.join(" "),
-                    "is for a group of one name",
-                ));
+                return Err(bad("from", &group.from.join(" "), "is for a group of one name"));
             }
         }
-        let programs = self
-            .host_programs
-            .iter()
-            .flat_map(|g| g.names.iter().chain(&g.from));
+        let programs = self.host_programs.iter().flat_map(|g| g.names.iter().chain(&g.from));
         let names = programs.map(|n| ("program", n));
-        let names = names.chain(
-            self.files
-                .iter()
-                .filter_map(|f| Some(("from", f.from.as_ref()?))),
-        );
+        let names = names.chain(self.files.iter().filter_map(|f| Some(("from", f.from.as_ref()?))));
         let names = names.chain(self.host_modules.iter().map(|n| ("module", n)));
         for (field, name) in names.chain(self.host_terminfo.iter().map(|n| ("terminfo", n))) {
             if !is_plain_name(name) {
@@ -311,12 +270,7 @@ impl LayerRecipe {
 
 /// One path component of the distribution spec's `<name>`.
 fn is_repository_name(name: &str) -> bool {
-    let word = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
+    let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     name.len() <= 64 && name.split(['.', '_', '-']).all(word)
 }
 
@@ -327,8 +281,7 @@ fn is_tag(tag: &str) -> bool {
 
 /// Absolute, and no part that is empty, `.` or `..`, so it cannot leave the image.
 fn is_image_path(path: &str) -> bool {
-    path.strip_prefix('/')
-        .is_some_and(|rest| !rest.is_empty() && rest.split('/').all(is_plain_name))
+    path.strip_prefix('/').is_some_and(|rest| !rest.is_empty() && rest.split('/').all(is_plain_name))
 }
 
 /// A name that stays in the directory where it is used.
@@ -351,19 +304,13 @@ mod tests {
     "#;
 
     fn error_of(text: &str) -> String {
-        Recipe::parse("demo", text)
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+        Recipe::parse("demo", text).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_small_recipe_is_read_with_its_defaults() {
         let recipe = Recipe::parse("demo", SMALL).unwrap();
-        assert_eq!(
-            recipe.references().collect::<Vec<_>>(),
-            ["docker.io/library/demo:latest"]
-        );
+        assert_eq!(recipe.references().collect::<Vec<_>>(), ["docker.io/library/demo:latest"]);
         assert_eq!(recipe.layers[0].files[0].mode, 0o644);
         assert_eq!(recipe.created_unix(), 1_793_491_200);
     }
@@ -372,23 +319,12 @@ mod tests {
     fn an_unknown_field_is_an_error_that_names_it() {
         assert!(error_of(&format!("colour = 1\n{SMALL}")).contains("unknown field `colour`"));
         assert!(error_of(&SMALL.replace("text", "txet")).contains("unknown field `txet`"));
-        assert!(
-            error_of(&format!("{SMALL}\nhost_program = []"))
-                .contains("unknown field `host_program`")
-        );
+        assert!(error_of(&format!("{SMALL}\nhost_program = []")).contains("unknown field `host_program`"));
     }
 
     #[test]
     fn no_name_and_no_path_can_escape() {
-        for path in [
-            "etc/motd",
-            "/../etc/passwd",
-            "/etc/../../x",
-            "/",
-            "//x",
-            "/etc/./x",
-            "/a/",
-        ] {
+        for path in ["etc/motd", "/../etc/passwd", "/etc/../../x", "/", "//x", "/etc/./x", "/a/"] {
             let text = SMALL.replace("/etc/motd", path);
             assert!(error_of(&text).contains(IMAGE_PATH), "{path}");
         }
@@ -396,10 +332,7 @@ mod tests {
         assert!(error_of(&from).contains(PLAIN_NAME));
         let program = format!("{SMALL}\nhost_programs = [{{ names = [\"../../bin/sh\"] }}]");
         assert!(error_of(&program).contains(PLAIN_NAME));
-        assert!(
-            error_of(&SMALL.replace(r#"name = "demo""#, r#"name = "../demo""#))
-                .contains("name of its directory")
-        );
+        assert!(error_of(&SMALL.replace(r#"name = "demo""#, r#"name = "../demo""#)).contains("name of its directory"));
         assert!(error_of(&SMALL.replace("latest", "../x")).contains("is not a tag"));
     }
 

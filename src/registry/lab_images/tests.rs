@@ -29,11 +29,7 @@ impl Lab {
     fn on(host: Host) -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path().join("hub")).unwrap();
-        Lab {
-            dir,
-            store,
-            catalog: Catalog::with_host(host).unwrap(),
-        }
+        Lab { dir, store, catalog: Catalog::with_host(host).unwrap() }
     }
 
     fn make(&self, name: &str) -> Built {
@@ -48,11 +44,7 @@ impl Lab {
     }
 
     fn manifest(&self, name: &str) -> ImageManifest {
-        let tagged = self
-            .store
-            .resolve(&format!("docker.io/library/{name}:latest"))
-            .unwrap()
-            .unwrap();
+        let tagged = self.store.resolve(&format!("docker.io/library/{name}:latest")).unwrap().unwrap();
         let index: ImageIndex = self.blob(&tagged);
         assert_eq!(index.manifests().len(), 1);
         self.blob(&index.manifests()[0])
@@ -86,10 +78,8 @@ fn host_without(dir: &Path, missing: &[&str]) -> Host {
 }
 
 fn names_in(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(dir)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -101,33 +91,16 @@ fn the_root_of_centos_is_as_in_the_document() {
     let expected = "bin dev etc home lib lib64 lost+found media mnt opt proc root run sbin srv sys tmp usr var";
     let root = lab.assemble("centos");
     assert_eq!(names_in(&root).join(" "), expected);
-    assert_eq!(
-        fs::read_link(root.join("bin")).unwrap(),
-        Path::new("usr/bin")
-    );
-    assert_eq!(
-        fs::metadata(root.join("tmp")).unwrap().permissions().mode() & 0o7777,
-        0o1777
-    );
-    assert!(
-        fs::read_to_string(root.join("etc/os-release"))
-            .unwrap()
-            .contains("ID=rdock-lab")
-    );
-    assert!(
-        root.join("usr/share/terminfo/x/xterm").is_file()
-            || Host::this_machine().find_terminfo("xterm").is_none()
-    );
+    assert_eq!(fs::read_link(root.join("bin")).unwrap(), Path::new("usr/bin"));
+    assert_eq!(fs::metadata(root.join("tmp")).unwrap().permissions().mode() & 0o7777, 0o1777);
+    assert!(fs::read_to_string(root.join("etc/os-release")).unwrap().contains("ID=rdock-lab"));
+    assert!(root.join("usr/share/terminfo/x/xterm").is_file() || Host::this_machine().find_terminfo("xterm").is_none());
 }
 
 #[test]
 fn configs_are_valid_and_say_what_the_images_are() {
     let lab = Lab::new();
-    for (name, cmd) in [
-        ("centos", "/bin/bash"),
-        ("hello-world", "/hello"),
-        ("busybox", "sh"),
-    ] {
+    for (name, cmd) in [("centos", "/bin/bash"), ("hello-world", "/hello"), ("busybox", "sh")] {
         lab.make(name);
         let manifest = lab.manifest(name);
         let config: ImageConfiguration = lab.blob(manifest.config());
@@ -140,16 +113,9 @@ fn configs_are_valid_and_say_what_the_images_are() {
         );
         let labels = config.labels_of_config().unwrap();
         assert_eq!(labels["org.rdock.lab.stand-in"], "true");
-        assert!(
-            labels
-                .get("org.label-schema.vendor")
-                .is_none_or(|v| v == "rdock lab, not CentOS")
-        );
+        assert!(labels.get("org.label-schema.vendor").is_none_or(|v| v == "rdock lab, not CentOS"));
         let history = config.history().as_ref().unwrap();
-        let with_layer = history
-            .iter()
-            .filter(|h| h.empty_layer() != Some(true))
-            .count();
+        let with_layer = history.iter().filter(|h| h.empty_layer() != Some(true)).count();
         assert_eq!(with_layer, manifest.layers().len());
     }
 }
@@ -176,9 +142,7 @@ fn what_is_there_and_still_true_is_not_made_again() {
     assert!(again.fresh, "a missing blob is made again");
     assert_eq!(again.descriptor, first.descriptor);
 
-    lab.store
-        .untag("docker.io/library/hello-world:latest")
-        .unwrap();
+    lab.store.untag("docker.io/library/hello-world:latest").unwrap();
     assert!(lab.make("hello-world").fresh, "a missing name is set again");
 }
 
@@ -201,13 +165,8 @@ fn a_changed_program_of_the_host_makes_the_image_anew() {
 fn several_who_ask_at_once_get_the_same_image_made_once() {
     let lab = Lab::new();
     let fresh: usize = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| lab.make("hello-world").fresh))
-            .collect();
-        threads
-            .into_iter()
-            .map(|t| usize::from(t.join().unwrap()))
-            .sum()
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| lab.make("hello-world").fresh)).collect();
+        threads.into_iter().map(|t| usize::from(t.join().unwrap())).sum()
     });
     assert_eq!(fresh, 1);
 }
@@ -252,32 +211,20 @@ fn a_busybox_that_is_not_static_is_not_taken() {
 fn the_lab_makes_no_image_that_it_has_no_recipe_for() {
     let lab = Lab::new();
     for name in ["nosuch", "../centos", "docker.io/library/centos", ""] {
-        assert!(
-            matches!(
-                ensure(&lab.store, &lab.catalog, name),
-                Err(LabError::NoSuchImage(_))
-            ),
-            "{name}"
-        );
+        assert!(matches!(ensure(&lab.store, &lab.catalog, name), Err(LabError::NoSuchImage(_))), "{name}");
     }
 }
 
 #[test]
 fn every_library_that_an_elf_header_names_is_in_the_image() {
     let dir = tempfile::tempdir().unwrap();
-    let labs = [
-        ("centos", Lab::new()),
-        ("busybox", Lab::new()),
-        ("busybox", Lab::on(host_without(dir.path(), &["busybox"]))),
-    ];
+    let labs =
+        [("centos", Lab::new()), ("busybox", Lab::new()), ("busybox", Lab::on(host_without(dir.path(), &["busybox"])))];
     for (name, lab) in labs {
         lab.make(name);
         let root = lab.assemble(name);
         let files = regular_files(&root);
-        let present: BTreeSet<&str> = files
-            .iter()
-            .filter_map(|f| f.file_name()?.to_str())
-            .collect();
+        let present: BTreeSet<&str> = files.iter().filter_map(|f| f.file_name()?.to_str()).collect();
         let mut elves = 0;
         for file in &files {
             let Some(headers) = ElfHeaders::read(&fs::read(file).unwrap()) else {
@@ -285,18 +232,10 @@ fn every_library_that_an_elf_header_names_is_in_the_image() {
             };
             elves += 1;
             for needed in &headers.needed {
-                assert!(
-                    present.contains(needed.as_str()),
-                    "{name}: {} needs {needed}",
-                    file.display()
-                );
+                assert!(present.contains(needed.as_str()), "{name}: {} needs {needed}", file.display());
             }
             if let Some(loader) = &headers.interpreter {
-                assert!(
-                    in_image(&root, loader).is_file(),
-                    "{name}: {} needs {loader}",
-                    file.display()
-                );
+                assert!(in_image(&root, loader).is_file(), "{name}: {} needs {loader}", file.display());
             }
         }
         assert!(elves > 0, "{name}");
@@ -324,22 +263,14 @@ fn nothing_in_an_image_is_set_user_id() {
     let lab = Lab::new();
     lab.make("centos");
     for file in regular_files(&lab.assemble("centos")) {
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o6000,
-            0,
-            "{}",
-            file.display()
-        );
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o6000, 0, "{}", file.display());
     }
 }
 
 #[test]
 fn centos_works_as_a_root_directory() {
-    let Some(output) = in_chroot(
-        "centos",
-        Lab::new(),
-        "ls -x -w 200 /; ps --version; id -un; echo \"${PS1@P}\"",
-    ) else {
+    let Some(output) = in_chroot("centos", Lab::new(), "ls -x -w 200 /; ps --version; id -un; echo \"${PS1@P}\"")
+    else {
         return;
     };
     let lines: Vec<&str> = output.lines().collect();
@@ -371,11 +302,7 @@ fn every_program_of_centos_can_be_loaded() {
 fn both_kinds_of_busybox_work_as_a_root_directory() {
     let dir = tempfile::tempdir().unwrap();
     for lab in [Lab::new(), Lab::on(host_without(dir.path(), &["busybox"]))] {
-        let Some(output) = in_chroot(
-            "busybox",
-            lab,
-            "echo $(seq 3); ls -d /bin/sh; id -u; /usr/bin/env -i A=1",
-        ) else {
+        let Some(output) = in_chroot("busybox", lab, "echo $(seq 3); ls -d /bin/sh; id -u; /usr/bin/env -i A=1") else {
             return;
         };
         assert_eq!(output, "1 2 3\n/bin/sh\n0\nA=1\n");
@@ -385,44 +312,24 @@ fn both_kinds_of_busybox_work_as_a_root_directory() {
 /// The output of a script in the image's root directory, with /proc and /dev as a container has them; None,
 /// and it says so, where that can't be tried.
 fn in_chroot(name: &str, lab: Lab, script: &str) -> Option<String> {
-    let namespaces = Command::new("unshare")
-        .args(["--mount", "--pid", "--fork", "true"])
-        .output();
+    let namespaces = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
     if !nix::unistd::geteuid().is_root() || !namespaces.is_ok_and(|o| o.status.success()) {
         // Not eprintln!: the test harness would keep it to itself.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: {name} as a root directory: chroot(2) and unshare(2) need root"
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {name} as a root directory: chroot(2) and unshare(2) need root");
         return None;
     }
     lab.make(name);
     let root = lab.assemble(name);
-    let shell: &[&str] = if name == "centos" {
-        &["/bin/bash", "-ic"]
-    } else {
-        &["/bin/sh", "-c"]
-    };
+    let shell: &[&str] = if name == "centos" { &["/bin/bash", "-ic"] } else { &["/bin/sh", "-c"] };
     // Mounts and processes of the namespaces end with the script.
     let enter = "mount -t proc proc $0/proc && mount --bind /dev $0/dev && exec chroot $0 \"$@\"";
     let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "sh",
-            "-c",
-            enter,
-        ])
+        .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enter])
         .arg(&root)
         .args(shell)
         .arg(script)
         .env_clear()
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/root")
         .output()
         .unwrap();
@@ -448,10 +355,7 @@ fn walk(root: &Path) -> Vec<PathBuf> {
 }
 
 fn regular_files(root: &Path) -> Vec<PathBuf> {
-    walk(root)
-        .into_iter()
-        .filter(|p| !p.is_symlink() && p.is_file())
-        .collect()
+    walk(root).into_iter().filter(|p| !p.is_symlink() && p.is_file()).collect()
 }
 
 /// The path under `root`; the images' links are relative, so the host's lookup follows them rightly.
@@ -477,9 +381,7 @@ impl ElfHeaders {
             let end = file[at..].iter().position(|b| *b == 0).unwrap();
             String::from_utf8(file[at..at + end].to_vec()).unwrap()
         };
-        let headers: Vec<usize> = (0..u16_at(56))
-            .map(|n| u64_at(32) + n * u16_at(54))
-            .collect();
+        let headers: Vec<usize> = (0..u16_at(56)).map(|n| u64_at(32) + n * u16_at(54)).collect();
         let of_kind = |kind: u32| headers.iter().copied().find(|h| u32_at(*h) == kind);
         let interpreter = of_kind(3).map(|h| text_at(u64_at(h + 8)));
         let mut entries: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -493,25 +395,12 @@ impl ElfHeaders {
             }
         }
         let offset = |address: usize| {
-            let holds = |h: &usize| {
-                u32_at(*h) == 1
-                    && (u64_at(h + 16)..u64_at(h + 16) + u64_at(h + 32)).contains(&address)
-            };
-            headers
-                .iter()
-                .copied()
-                .find(holds)
-                .map(|h| address - u64_at(h + 16) + u64_at(h + 8))
+            let holds =
+                |h: &usize| u32_at(*h) == 1 && (u64_at(h + 16)..u64_at(h + 16) + u64_at(h + 32)).contains(&address);
+            headers.iter().copied().find(holds).map(|h| address - u64_at(h + 16) + u64_at(h + 8))
         };
         let strings = entries.get(&5).and_then(|s| offset(s[0]));
-        let needed = entries
-            .get(&1)
-            .into_iter()
-            .flatten()
-            .filter_map(|n| Some(text_at(strings? + n)));
-        Some(ElfHeaders {
-            interpreter,
-            needed: needed.collect(),
-        })
+        let needed = entries.get(&1).into_iter().flatten().filter_map(|n| Some(text_at(strings? + n)));
+        Some(ElfHeaders { interpreter, needed: needed.collect() })
     }
 }
