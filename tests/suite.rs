@@ -7,7 +7,14 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod suite {
+    mod docker_cli;
+    mod endurance;
+    mod failures;
+    mod homes;
+    mod run;
     mod support;
     mod tidy;
     mod truth;
+    mod tty;
+    mod upstream;
 }

@@ -53,7 +53,9 @@ fn the_status_is_the_commands_own() {
 fn what_can_not_be_started_is_told_apart() {
     let Some(lab) = lab() else { return };
     let lab = lab.with_image("centos");
-    let missing = lab.rdock(["run", "centos", "nosuchcommand"]).fails(127, "exec: \"nosuchcommand\": executable file not found in $PATH");
+    let missing = lab
+        .rdock(["run", "centos", "nosuchcommand"])
+        .fails(127, "exec: \"nosuchcommand\": executable file not found in $PATH");
     assert!(missing.stderr.starts_with("rdock: Error response from daemon: "), "{missing:?}");
     assert!(missing.stderr.contains("Run 'rdock run --help' for more information"), "{missing:?}");
     let _ = lab.rdock(["run", "centos", "/no/such/file"]).fails(127, "no such file or directory");
@@ -145,8 +147,23 @@ fn environment_directory_user_and_name_are_as_asked_for() {
     let lab = lab.with_image("centos");
     let shown = lab
         .rdock([
-            "run", "--rm", "-e", "A=1", "--env", "B=two words", "-e", "FROM_CLIENT", "-e", "NOT_SET_ANYWHERE", "-w", "/tmp/new",
-            "--hostname", "box", "centos", "sh", "-c",
+            "run",
+            "--rm",
+            "-e",
+            "A=1",
+            "--env",
+            "B=two words",
+            "-e",
+            "FROM_CLIENT",
+            "-e",
+            "NOT_SET_ANYWHERE",
+            "-w",
+            "/tmp/new",
+            "--hostname",
+            "box",
+            "centos",
+            "sh",
+            "-c",
             "echo \"$A|$B|$FROM_CLIENT|${NOT_SET_ANYWHERE-unset}|$HOME|$PATH\"; pwd; hostname; cat /etc/hostname",
         ])
         .ok();
@@ -156,7 +173,8 @@ fn environment_directory_user_and_name_are_as_asked_for() {
         let ids = lab.rdock(["run", "--rm", "-u", user, "centos", "sh", "-c", "echo $(id -u) $(id -g)"]).ok();
         assert_eq!(ids.stdout, format!("{expected}\n"), "-u {user}");
     }
-    let _ = lab.rdock(["run", "--rm", "-u", "nobodyknows", "centos", "true"]).fails(125, "unable to find user nobodyknows");
+    let _ =
+        lab.rdock(["run", "--rm", "-u", "nobodyknows", "centos", "true"]).fails(125, "unable to find user nobodyknows");
     lab.rdock(["run", "--rm", "--entrypoint", "/bin/echo", "centos", "a", "b"]).is(0, "a b\n", "");
 }
 
@@ -175,7 +193,8 @@ fn the_host_name_is_the_short_id() {
 fn the_namespaces_are_the_containers_own() {
     let Some(lab) = lab() else { return };
     let lab = lab.with_image("centos");
-    let inside = script(&lab, "for n in pid mnt uts ipc net cgroup user; do echo $n $(readlink /proc/self/ns/$n); done").ok();
+    let inside =
+        script(&lab, "for n in pid mnt uts ipc net cgroup user; do echo $n $(readlink /proc/self/ns/$n); done").ok();
     let inside: BTreeMap<&str, &str> = inside.stdout.lines().filter_map(|l| l.split_once(' ')).collect();
     for (name, link) in &inside {
         let host = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
@@ -225,11 +244,16 @@ fn dev_holds_what_every_container_has() {
     let lab = lab.with_image("centos");
     let listed = script(&lab, "ls /dev").ok();
     let names: Vec<&str> = listed.stdout.split_whitespace().collect();
-    let expected =
-        ["core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
+    let expected = [
+        "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty",
+        "urandom", "zero",
+    ];
     assert_eq!(names, expected);
-    script(&lab, "echo gone > /dev/null && head -c 3 /dev/zero | od -An -tx1 && test -c /dev/full && echo x > /dev/full")
-        .fails(1, "No space left on device");
+    script(
+        &lab,
+        "echo gone > /dev/null && head -c 3 /dev/zero | od -An -tx1 && test -c /dev/full && echo x > /dev/full",
+    )
+    .fails(1, "No space left on device");
     script(&lab, "cat /dev/fd/0 < /etc/hostname > /dev/stdout; stat -c '%a %t:%T' /dev/null").ok();
     let modes = script(&lab, "stat -c '%n %a %t:%T' /dev/null /dev/tty /dev/random").ok();
     assert_eq!(modes.stdout, "/dev/null 666 1:3\n/dev/tty 666 5:0\n/dev/random 666 1:8\n");
@@ -278,7 +302,8 @@ fn loopback_is_up_and_there_is_no_other_way_out() {
 fn what_a_container_writes_is_its_own_and_not_the_images() {
     let Some(lab) = lab() else { return };
     let lab = lab.with_image("centos");
-    let _ = lab.rdock(["run", "--name", "one", "centos", "sh", "-c", "echo mine > /root/new; rm /etc/centos-release"]).ok();
+    let _ =
+        lab.rdock(["run", "--name", "one", "centos", "sh", "-c", "echo mine > /root/new; rm /etc/centos-release"]).ok();
     script(&lab, "test ! -e /root/new && test -e /etc/centos-release").is(0, "", "");
     // Started again, it finds what it wrote.
     let _ = lab.rdock(["start", "one"]).ok();
@@ -321,9 +346,16 @@ fn a_detached_container_goes_on_until_it_is_stopped() {
     let id = lab.rdock(["run", "-d", "--name", "bg", "centos", "sleep", "1000"]).ok().stdout.trim().to_owned();
     assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     let listed = lab.rdock(["ps"]).ok();
-    assert!(listed.stdout.contains(&id[..12]) && listed.stdout.contains("\"sleep 1000\"") && listed.stdout.contains("Up "));
+    assert!(
+        listed.stdout.contains(&id[..12]) && listed.stdout.contains("\"sleep 1000\"") && listed.stdout.contains("Up ")
+    );
     let running = lab.rdock(["rm", "bg"]);
-    let _ = running.fails(1, &format!("You cannot remove a running container {id}. Stop the container before attempting removal or force remove"));
+    let _ = running.fails(
+        1,
+        &format!(
+            "You cannot remove a running container {id}. Stop the container before attempting removal or force remove"
+        ),
+    );
     lab.rdock(["kill", "bg"]).is(0, "bg\n", "");
     lab.rdock(["wait", "bg"]).is(0, "137\n", "");
     let _ = lab.rdock(["kill", "bg"]).fails(1, "is not running");

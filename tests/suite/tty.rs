@@ -126,6 +126,16 @@ fn the_terminal_belongs_to_the_user() {
     let Some(lab) = lab() else { return };
     let shown = lab.rdock(["run", "--rm", "-t", "-u", "1000", "centos", "stat", "-c", "%u %a", "/dev/pts/0"]).ok();
     assert_eq!(shown.stdout, "1000 620\r\n");
-    let console = lab.rdock(["run", "--rm", "-t", "centos", "sh", "-c", "test -c /dev/console && test -t 0 && test -t 2 && ps -o tty= 1"]).ok();
+    let console = lab
+        .rdock([
+            "run",
+            "--rm",
+            "-t",
+            "centos",
+            "sh",
+            "-c",
+            "test -c /dev/console && test -t 0 && test -t 2 && ps -o tty= 1",
+        ])
+        .ok();
     assert_eq!(console.stdout.trim(), "pts/0");
 }

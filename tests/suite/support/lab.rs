@@ -87,8 +87,6 @@ impl Lab {
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ("COLUMNS".to_owned(), "100".to_owned()),
             ("RDOCK_HOME".to_owned(), self.home().display().to_string()),
-            // docker.io is not asked: a port that nobody listens on stands in for "no internet".
-            ("RDOCK_UPSTREAM".to_owned(), "off".to_owned()),
         ];
         all.extend(self.env.iter().cloned());
         all
@@ -152,6 +150,16 @@ impl Lab {
     /// What the daemon wrote down, for messages of failed tests.
     pub fn daemon_log(&self) -> String {
         std::fs::read_to_string(self.home().join("run/daemon.log")).unwrap_or_default()
+    }
+
+    /// A copy of the binary that every user may execute: the target directory may be closed to others.
+    pub fn shared_binary(&self) -> PathBuf {
+        let copy = self.file("rdock");
+        std::fs::copy(RDOCK, &copy).unwrap();
+        for path in [self.side.path(), &copy] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        copy
     }
 
     /// Pulls what most tests run.

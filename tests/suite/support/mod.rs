@@ -1,9 +1,11 @@
 //! What the tests share: a hermetic environment ([`Lab`]), the leak check ([`leaks`]), visible skips ([`need`]).
 
+pub mod hub;
 pub mod lab;
 pub mod leaks;
 pub mod need;
 pub mod terminal;
+pub mod upstream;
 
 pub use lab::{Answer, Lab};
 pub use need::need;

@@ -7,13 +7,11 @@ use std::io::Write as _;
 pub enum Need {
     Root,
     Strace,
-    Tmux,
     DockerCli,
     /// util-linux: setpriv, unshare
     UtilLinux,
-    /// A file system that root may make overlays on, cgroups that it may write.
+    /// Somebody else than root, who may make user namespaces.
     OrdinaryUser,
-    Mdbook,
 }
 
 impl Need {
@@ -23,11 +21,9 @@ impl Need {
         match self {
             Need::Root => (!nix::unistd::geteuid().is_root()).then(|| "needs root".to_owned()),
             Need::Strace => program("strace").or_else(strace_may_not_trace),
-            Need::Tmux => program("tmux"),
             Need::DockerCli => program("docker"),
             Need::UtilLinux => program("setpriv").or_else(|| program("unshare")),
             Need::OrdinaryUser => Need::Root.missing().or_else(|| program("setpriv")).or_else(no_user_namespaces),
-            Need::Mdbook => None,
         }
     }
 
