@@ -4,4 +4,5 @@
 //! [distribution-spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 pub mod client;
+pub mod lab_images;
 pub mod server;

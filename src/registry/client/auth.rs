@@ -23,9 +23,7 @@ pub struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
     }
 }
 
@@ -33,21 +31,14 @@ impl Credentials {
     /// The value of an `Authorization` header (RFC 7617).
     pub(super) fn basic(&self) -> Option<HeaderValue> {
         let pair = format!("{}:{}", self.username, self.password);
-        secret(&format!(
-            "Basic {}",
-            base64::engine::general_purpose::STANDARD.encode(pair)
-        ))
+        secret(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
     }
 }
 
 /// What a registry demands.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
-    Bearer {
-        realm: String,
-        service: Option<String>,
-        scope: Option<String>,
-    },
+    Bearer { realm: String, service: Option<String>, scope: Option<String> },
     Basic,
 }
 
@@ -59,19 +50,12 @@ impl Challenge {
             let Ok(text) = value.to_str() else { continue };
             for challenge in http_auth::ChallengeParser::new(text).flatten() {
                 let param = |name: &str| {
-                    let (_, value) = challenge
-                        .params
-                        .iter()
-                        .find(|(k, _)| k.eq_ignore_ascii_case(name))?;
+                    let (_, value) = challenge.params.iter().find(|(k, _)| k.eq_ignore_ascii_case(name))?;
                     Some(value.to_unescaped())
                 };
                 if challenge.scheme.eq_ignore_ascii_case("bearer") {
                     if let Some(realm) = param("realm") {
-                        return Some(Challenge::Bearer {
-                            realm,
-                            service: param("service"),
-                            scope: param("scope"),
-                        });
+                        return Some(Challenge::Bearer { realm, service: param("service"), scope: param("scope") });
                     }
                 } else if challenge.scheme.eq_ignore_ascii_case("basic") {
                     basic = Some(Challenge::Basic);
@@ -93,16 +77,9 @@ pub(super) struct TokenBody {
 impl TokenBody {
     /// The `Authorization` value, and for how long it is good. The specification: 60 seconds if not said.
     pub(super) fn grant(&self) -> Option<(HeaderValue, Duration)> {
-        let token = self
-            .token
-            .as_deref()
-            .or(self.access_token.as_deref())
-            .filter(|t| !t.is_empty())?;
+        let token = self.token.as_deref().or(self.access_token.as_deref()).filter(|t| !t.is_empty())?;
         let value = secret(&format!("Bearer {token}"))?;
-        Some((
-            value,
-            Duration::from_secs(self.expires_in.unwrap_or(60).max(60)),
-        ))
+        Some((value, Duration::from_secs(self.expires_in.unwrap_or(60).max(60))))
     }
 }
 
@@ -154,23 +131,16 @@ mod tests {
             service: Some("r.io".into()),
             scope: Some("repository:a:pull".into()),
         };
-        let text =
-            r#"Bearer realm="https://auth.io/token",service="r.io",scope="repository:a:pull""#;
+        let text = r#"Bearer realm="https://auth.io/token",service="r.io",scope="repository:a:pull""#;
         assert_eq!(challenge(&["Basic realm=\"x\"", text]), Some(bearer));
         assert_eq!(challenge(&["basic realm=\"x\""]), Some(Challenge::Basic));
-        assert_eq!(
-            challenge(&["Bearer service=\"no realm\"", "Digest realm=\"x\""]),
-            None
-        );
+        assert_eq!(challenge(&["Bearer service=\"no realm\"", "Digest realm=\"x\""]), None);
         assert_eq!(challenge(&[]), None);
     }
 
     #[test]
     fn secrets_are_not_printed() {
-        let credentials = Credentials {
-            username: "me".into(),
-            password: "hunter2".into(),
-        };
+        let credentials = Credentials { username: "me".into(), password: "hunter2".into() };
         assert!(!format!("{credentials:?}").contains("hunter2"));
         assert!(!format!("{:?}", credentials.basic().unwrap()).contains("Basic"));
     }
@@ -178,19 +148,9 @@ mod tests {
     #[test]
     fn a_grant_ends() {
         let grants = Grants::default();
-        grants.put(
-            "b",
-            "p",
-            HeaderValue::from_static("Bearer x"),
-            Duration::ZERO,
-        );
+        grants.put("b", "p", HeaderValue::from_static("Bearer x"), Duration::ZERO);
         assert_eq!(grants.get("b", "p"), None);
-        grants.put(
-            "b",
-            "p",
-            HeaderValue::from_static("Bearer x"),
-            Duration::from_secs(60),
-        );
+        grants.put("b", "p", HeaderValue::from_static("Bearer x"), Duration::from_secs(60));
         assert!(grants.get("b", "p").is_some());
         assert_eq!(grants.get("b", "other"), None);
     }
@@ -198,14 +158,8 @@ mod tests {
     #[test]
     fn both_names_of_a_token_are_known() {
         let grant = |json: &str| serde_json::from_str::<TokenBody>(json).unwrap().grant();
-        assert_eq!(
-            grant(r#"{"access_token":"x","expires_in":300}"#).unwrap().1,
-            Duration::from_secs(300)
-        );
-        assert_eq!(
-            grant(r#"{"token":"x"}"#).unwrap().1,
-            Duration::from_secs(60)
-        );
+        assert_eq!(grant(r#"{"access_token":"x","expires_in":300}"#).unwrap().1, Duration::from_secs(300));
+        assert_eq!(grant(r#"{"token":"x"}"#).unwrap().1, Duration::from_secs(60));
         assert!(grant("{}").is_none());
     }
 }

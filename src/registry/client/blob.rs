@@ -48,9 +48,7 @@ impl Stream for BlobStream {
 
 impl std::fmt::Debug for BlobStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BlobStream")
-            .field("size", &self.size)
-            .finish_non_exhaustive()
+        f.debug_struct("BlobStream").field("size", &self.size).finish_non_exhaustive()
     }
 }
 
@@ -114,10 +112,7 @@ impl Inner {
             let piece = download.next().instrument(context).await?;
             Ok(piece.map(|bytes| (bytes, download)))
         });
-        Ok(BlobStream {
-            inner: Box::pin(inner),
-            size: descriptor.size(),
-        })
+        Ok(BlobStream { inner: Box::pin(inner), size: descriptor.size() })
     }
 }
 
@@ -175,9 +170,7 @@ impl Download {
         if let Some(open) = self.open.take() {
             let size = self.size;
             open.step
-                .ok(json!({"status": open.status, "size": size}), || {
-                    format!("{}, {}", open.status, tell::size(size))
-                });
+                .ok(json!({"status": open.status, "size": size}), || format!("{}, {}", open.status, tell::size(size)));
         }
     }
 
@@ -186,9 +179,7 @@ impl Download {
         let url = match self.open.take() {
             Some(open) => {
                 let (received, size) = (self.received, self.size);
-                open.step.fail("EPIPE", &cause, || {
-                    format!("{cause} after {received} of {size} bytes")
-                });
+                open.step.fail("EPIPE", &cause, || format!("{cause} after {received} of {size} bytes"));
                 open.url
             }
             None => self.endpoint.url().to_owned(),
@@ -246,19 +237,9 @@ impl Download {
         if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Err(self.inner.refused(&ask, answer, &self.what).await);
         }
-        let Answer {
-            step,
-            response,
-            url,
-        } = answer;
+        let Answer { step, response, url } = answer;
         match self.check_head(status, response.headers(), &url) {
-            Ok(skip) => Ok(Open {
-                body: response.into_body(),
-                step,
-                status: status.as_u16(),
-                url,
-                skip,
-            }),
+            Ok(skip) => Ok(Open { body: response.into_body(), step, status: status.as_u16(), url, skip }),
             Err(error) => {
                 step.fail(error.code(), &error, || error.to_string());
                 Err(error)
@@ -267,22 +248,11 @@ impl Download {
     }
 
     /// Whether the answer is about the bytes that were asked for; how many of them we have already.
-    fn check_head(
-        &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        url: &str,
-    ) -> Result<u64, RegistryError> {
-        let bad = |cause: &str| RegistryError::BadAnswer {
-            url: url.to_owned(),
-            cause: cause.to_owned(),
-        };
+    fn check_head(&self, status: StatusCode, headers: &HeaderMap, url: &str) -> Result<u64, RegistryError> {
+        let bad = |cause: &str| RegistryError::BadAnswer { url: url.to_owned(), cause: cause.to_owned() };
         let partial = status == StatusCode::PARTIAL_CONTENT;
         if partial {
-            let range = headers
-                .get(CONTENT_RANGE)
-                .and_then(|v| v.to_str().ok())
-                .and_then(first_byte);
+            let range = headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).and_then(first_byte);
             if range != Some(self.received) {
                 return Err(bad("another range than the one asked for"));
             }
@@ -303,21 +273,11 @@ impl Download {
     }
 
     fn too_large(&self, url: String) -> RegistryError {
-        RegistryError::TooLarge {
-            what: self.what.clone(),
-            url,
-            limit: self.size,
-        }
+        RegistryError::TooLarge { what: self.what.clone(), url, limit: self.size }
     }
 }
 
 /// The first position of `bytes 5-9/10` (RFC 9110 section 14.4).
 fn first_byte(range: &str) -> Option<u64> {
-    range
-        .strip_prefix("bytes ")?
-        .split_once('-')?
-        .0
-        .trim()
-        .parse()
-        .ok()
+    range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }

@@ -25,11 +25,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub(super) fn mirror(mirror: &Mirror) -> Endpoint {
-        Endpoint {
-            base: mirror.url.trim_end_matches('/').to_owned(),
-            domain: mirror.for_domain.clone(),
-            mirror: true,
-        }
+        Endpoint { base: mirror.url.trim_end_matches('/').to_owned(), domain: mirror.for_domain.clone(), mirror: true }
     }
 
     /// The usual address of a domain: Docker's registry has a name of its own, and a registry on this
@@ -44,11 +40,7 @@ impl Endpoint {
     }
 
     pub(super) fn at(domain: &str, base: &str) -> Endpoint {
-        Endpoint {
-            base: base.trim_end_matches('/').to_owned(),
-            domain: domain.to_owned(),
-            mirror: false,
-        }
+        Endpoint { base: base.trim_end_matches('/').to_owned(), domain: domain.to_owned(), mirror: false }
     }
 
     /// The base address: `http://127.0.0.1:5050`.
@@ -73,8 +65,7 @@ fn host_of(authority: &str) -> &str {
 /// 127.0.0.0/8, ::1 and `localhost`.
 pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Why this address must not be asked; `None` if it may. Anything that leaves the machine is encrypted.
@@ -82,9 +73,7 @@ pub(super) fn refusal(url: &Uri) -> Option<String> {
     match (url.scheme_str(), url.host()) {
         (Some("https"), Some(_)) => None,
         (Some("http"), Some(host)) if is_loopback(host) => None,
-        (Some("http"), Some(_)) => {
-            Some("plain HTTP is only for registries on this machine".to_owned())
-        }
+        (Some("http"), Some(_)) => Some("plain HTTP is only for registries on this machine".to_owned()),
         _ => Some("not an http or https address".to_owned()),
     }
 }
@@ -124,9 +113,7 @@ pub(super) fn join(base: &Uri, location: &str) -> Option<Uri> {
         return format!("{scheme}://{authority}{location}").parse().ok();
     }
     let dir = base.path().rsplit_once('/').map_or("", |(dir, _)| dir);
-    format!("{scheme}://{authority}{dir}/{location}")
-        .parse()
-        .ok()
+    format!("{scheme}://{authority}{dir}/{location}").parse().ok()
 }
 
 /// Percent-encodes a value of a query (RFC 3986 section 2.3: all but the unreserved characters; `:` and
@@ -186,31 +173,19 @@ mod tests {
 
     #[test]
     fn shown_addresses_carry_no_secret() {
-        assert_eq!(
-            shown(&uri("https://cdn.io/y?sig=secret")),
-            "https://cdn.io/y?…"
-        );
+        assert_eq!(shown(&uri("https://cdn.io/y?sig=secret")), "https://cdn.io/y?…");
         assert_eq!(shown(&uri("https://me:secret@r.io/y")), "https://r.io/y");
     }
 
     #[test]
     fn query_values_are_encoded() {
-        assert_eq!(
-            encode("repository:library/a:pull"),
-            "repository:library/a:pull"
-        );
+        assert_eq!(encode("repository:library/a:pull"), "repository:library/a:pull");
         assert_eq!(encode("a b&c=ä"), "a%20b%26c%3D%C3%A4");
     }
 
     #[test]
     fn origins_compare_with_the_usual_port() {
-        assert_eq!(
-            origin(&uri("https://A.io/x")),
-            origin(&uri("https://a.io:443/y"))
-        );
-        assert_ne!(
-            origin(&uri("https://a.io/x")),
-            origin(&uri("http://a.io/x"))
-        );
+        assert_eq!(origin(&uri("https://A.io/x")), origin(&uri("https://a.io:443/y")));
+        assert_ne!(origin(&uri("https://a.io/x")), origin(&uri("http://a.io/x")));
     }
 }

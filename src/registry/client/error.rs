@@ -14,9 +14,7 @@ pub enum RegistryError {
     #[error("{what} not found: {cause}")]
     NotFound { what: String, cause: String },
     /// The registry does not let us see the repository: it does not exist, or it is private.
-    #[error(
-        "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
-    )]
+    #[error("pull access denied for {name}, repository does not exist or may require 'docker login': {cause}")]
     Denied { name: String, cause: String },
     /// The registry wants to know who asks, and we can't say.
     #[error("Get \"{url}\": {cause}")]
@@ -26,38 +24,16 @@ pub enum RegistryError {
     Unreachable { url: String, cause: String },
     /// A mirror does not have it, and the registry behind the mirror can't be reached.
     #[error("{what} not found: {mirrors} and {domain} can't be reached: {cause}")]
-    NotFoundAndUnreachable {
-        what: String,
-        mirrors: String,
-        domain: String,
-        cause: String,
-    },
+    NotFoundAndUnreachable { what: String, mirrors: String, domain: String, cause: String },
     /// The content is not what its name says.
-    #[error(
-        "{what} from {url} is not what was asked for: its digest is {actual} instead of {expected}"
-    )]
-    DigestMismatch {
-        what: String,
-        url: String,
-        expected: Digest,
-        actual: Digest,
-    },
+    #[error("{what} from {url} is not what was asked for: its digest is {actual} instead of {expected}")]
+    DigestMismatch { what: String, url: String, expected: Digest, actual: Digest },
     /// The content ended too early, and asking again did not help.
     #[error("{what} from {url} is cut short: {received} bytes instead of {expected}{cause}")]
-    Truncated {
-        what: String,
-        url: String,
-        expected: u64,
-        received: u64,
-        cause: String,
-    },
+    Truncated { what: String, url: String, expected: u64, received: u64, cause: String },
     /// More bytes than there should be.
     #[error("{what} from {url} is too large: more than {limit} bytes")]
-    TooLarge {
-        what: String,
-        url: String,
-        limit: u64,
-    },
+    TooLarge { what: String, url: String, limit: u64 },
     /// An answer that breaks the rules.
     #[error("{url} gave an answer that can't be used: {cause}")]
     BadAnswer { url: String, cause: String },
@@ -70,9 +46,7 @@ impl RegistryError {
             NotFound { .. } | Denied { .. } | NotFoundAndUnreachable { .. } => ErrorKind::NotFound,
             Unauthorized { .. } => ErrorKind::Forbidden,
             Unreachable { .. } => ErrorKind::Unavailable,
-            DigestMismatch { .. } | Truncated { .. } | TooLarge { .. } | BadAnswer { .. } => {
-                ErrorKind::Internal
-            }
+            DigestMismatch { .. } | Truncated { .. } | TooLarge { .. } | BadAnswer { .. } => ErrorKind::Internal,
         }
     }
 
@@ -94,9 +68,7 @@ impl RegistryError {
     pub(super) fn try_elsewhere(&self) -> bool {
         matches!(
             self,
-            RegistryError::NotFound { .. }
-                | RegistryError::Denied { .. }
-                | RegistryError::Unreachable { .. }
+            RegistryError::NotFound { .. } | RegistryError::Denied { .. } | RegistryError::Unreachable { .. }
         )
     }
 }
@@ -156,9 +128,7 @@ pub(super) fn of_status(
         },
         StatusCode::NOT_FOUND => RegistryError::NotFound {
             what: what.to_owned(),
-            cause: body
-                .spoken()
-                .unwrap_or_else(|| "manifest unknown: manifest unknown".to_owned()),
+            cause: body.spoken().unwrap_or_else(|| "manifest unknown: manifest unknown".to_owned()),
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Denied {
             name: reference.familiar_name(),
@@ -167,15 +137,13 @@ pub(super) fn of_status(
                 .filter(|_| body.has("DENIED"))
                 .unwrap_or_else(|| "denied: requested access to the resource is denied".to_owned()),
         },
-        s if s.is_server_error() || s == StatusCode::TOO_MANY_REQUESTS => {
-            RegistryError::Unreachable {
-                url: url.to_owned(),
-                cause: match body.spoken() {
-                    Some(words) => format!("{}: {words}", status_text()),
-                    None => status_text(),
-                },
-            }
-        }
+        s if s.is_server_error() || s == StatusCode::TOO_MANY_REQUESTS => RegistryError::Unreachable {
+            url: url.to_owned(),
+            cause: match body.spoken() {
+                Some(words) => format!("{}: {words}", status_text()),
+                None => status_text(),
+            },
+        },
         _ => RegistryError::BadAnswer {
             url: url.to_owned(),
             cause: match body.spoken() {
@@ -188,11 +156,7 @@ pub(super) fn of_status(
 
 /// What a server said, safe for a terminal: one line, no control characters, at most 200 characters.
 pub(super) fn printable(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(200)
-        .collect();
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
     if text.chars().nth(200).is_some() {
         line.push('…');
     }
@@ -207,14 +171,7 @@ mod tests {
         let reference = Reference::parse(name).unwrap().with_default_tag();
         let what = format!("manifest for {}", reference.familiar());
         let status = StatusCode::from_u16(status).unwrap();
-        of_status(
-            status,
-            &ErrorBody::parse(body.as_bytes()),
-            &reference,
-            &what,
-            "https://r/v2/",
-        )
-        .to_string()
+        of_status(status, &ErrorBody::parse(body.as_bytes()), &reference, &what, "https://r/v2/").to_string()
     }
 
     #[test]
@@ -225,26 +182,12 @@ mod tests {
         assert_eq!(error(404, "<html>", "nosuch"), words);
         let denied = "pull access denied for nosuch, repository does not exist or may require 'docker login': \
                       denied: requested access to the resource is denied";
+        assert_eq!(error(401, r#"{"errors":[{"code":"UNAUTHORIZED","message":"x"}]}"#, "nosuch"), denied);
         assert_eq!(
-            error(
-                401,
-                r#"{"errors":[{"code":"UNAUTHORIZED","message":"x"}]}"#,
-                "nosuch"
-            ),
-            denied
-        );
-        assert_eq!(
-            error(
-                404,
-                r#"{"errors":[{"code":"NAME_UNKNOWN","message":"unknown"}]}"#,
-                "r.io/a"
-            ),
+            error(404, r#"{"errors":[{"code":"NAME_UNKNOWN","message":"unknown"}]}"#, "r.io/a"),
             "repository r.io/a not found: name unknown: unknown"
         );
-        assert_eq!(
-            error(503, "", "a"),
-            "Get \"https://r/v2/\": 503 Service Unavailable"
-        );
+        assert_eq!(error(503, "", "a"), "Get \"https://r/v2/\": 503 Service Unavailable");
     }
 
     #[test]

@@ -53,17 +53,11 @@ impl Inner {
         let mut redirects = 0;
         loop {
             let at_home = origin(&url) == home;
-            let (step, response) = self
-                .exchange(ask, &url, authorization.as_ref().filter(|_| at_home))
-                .await?;
+            let (step, response) = self.exchange(ask, &url, authorization.as_ref().filter(|_| at_home)).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && at_home && may_authenticate {
                 let Some(challenge) = Challenge::of(response.headers()) else {
-                    return Ok(Answer {
-                        step,
-                        response,
-                        url: shown(&url),
-                    });
+                    return Ok(Answer { step, response, url: shown(&url) });
                 };
                 step.ok(json!({"status": 401}), || match &challenge {
                     Challenge::Bearer { realm, .. } => {
@@ -77,18 +71,13 @@ impl Inner {
                 continue;
             }
             let Some(target) = redirect(&response) else {
-                return Ok(Answer {
-                    step,
-                    response,
-                    url: shown(&url),
-                });
+                return Ok(Answer { step, response, url: shown(&url) });
             };
             redirects += 1;
             let next = follow(&url, &target, redirects)?;
-            step.ok(
-                json!({"status": status.as_u16(), "location": shown(&next)}),
-                || format!("{}, it is at {}", status.as_u16(), host(&next.to_string())),
-            );
+            step.ok(json!({"status": status.as_u16(), "location": shown(&next)}), || {
+                format!("{}, it is at {}", status.as_u16(), host(&next.to_string()))
+            });
             drain(response).await;
             url = next;
         }
@@ -101,10 +90,7 @@ impl Inner {
         url: &Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<(Step, Response<Incoming>), RegistryError> {
-        let mut step = trace::step(Actor::Registry, ask.op)
-            .why(ask.why)
-            .arg("method", "GET")
-            .arg("url", shown(url));
+        let mut step = trace::step(Actor::Registry, ask.op).why(ask.why).arg("method", "GET").arg("url", shown(url));
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
         if let Some(accept) = ask.accept {
             step = step.arg("accept", accept);
@@ -119,21 +105,14 @@ impl Inner {
         match self.send(url, headers).instrument(step.span()).await {
             Ok(response) => Ok((step, response)),
             Err(cause) => {
-                let error = RegistryError::Unreachable {
-                    url: self.named(ask, url),
-                    cause,
-                };
+                let error = RegistryError::Unreachable { url: self.named(ask, url), cause };
                 step.fail(error.code(), &error, || error.to_string());
                 Err(error)
             }
         }
     }
 
-    async fn send(
-        &self,
-        url: &Uri,
-        headers: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<Response<Incoming>, String> {
+    async fn send(&self, url: &Uri, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Response<Incoming>, String> {
         if let Some(refusal) = refusal(url) {
             return Err(refusal);
         }
@@ -141,9 +120,7 @@ impl Inner {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request
-            .body(Empty::<Bytes>::new())
-            .map_err(|e| e.to_string())?;
+        let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
         self.transport.send(request).await
     }
 
@@ -175,23 +152,13 @@ impl Inner {
                 })?;
                 (value, std::time::Duration::from_secs(300))
             }
-            Challenge::Bearer {
-                realm,
-                service,
-                scope,
-            } => {
+            Challenge::Bearer { realm, service, scope } => {
                 let usual = format!("repository:{}:pull", ask.reference.path());
                 let scope = scope.as_deref().unwrap_or(&usual);
-                self.token(url, realm, service.as_deref(), scope, basic)
-                    .await?
+                self.token(url, realm, service.as_deref(), scope, basic).await?
             }
         };
-        self.grants.put(
-            ask.endpoint.url(),
-            ask.reference.path(),
-            value.clone(),
-            good,
-        );
+        self.grants.put(ask.endpoint.url(), ask.reference.path(), value.clone(), good);
         Ok(value)
     }
 
@@ -223,11 +190,7 @@ impl Inner {
             .arg("service", service)
             .arg("scope", scope);
         let headers = basic.map(|v| (AUTHORIZATION, v)).into_iter().collect();
-        match self
-            .token_answer(&url, headers)
-            .instrument(step.span())
-            .await
-        {
+        match self.token_answer(&url, headers).instrument(step.span()).await {
             Ok((value, good)) => {
                 let seconds = good.as_secs();
                 step.ok(json!({"status": 200, "expires_in": seconds}), || {
@@ -248,19 +211,9 @@ impl Inner {
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<(HeaderValue, std::time::Duration), RegistryError> {
         let response =
-            self.send(url, headers)
-                .await
-                .map_err(|cause| RegistryError::Unreachable {
-                    url: shown(url),
-                    cause,
-                })?;
+            self.send(url, headers).await.map_err(|cause| RegistryError::Unreachable { url: shown(url), cause })?;
         let status = response.status();
-        let body = read(
-            response.into_body(),
-            MAX_TOKEN_BODY,
-            self.transport.limits().idle,
-        )
-        .await;
+        let body = read(response.into_body(), MAX_TOKEN_BODY, self.transport.limits().idle).await;
         let body = body.map_err(|e| bad(url, &e.to_string()))?;
         match status {
             StatusCode::OK => serde_json::from_slice::<TokenBody>(&body)
@@ -271,28 +224,16 @@ impl Inner {
                 url: shown(url),
                 cause: "unauthorized: incorrect username or password".to_owned(),
             }),
-            s if s.is_server_error() => Err(RegistryError::Unreachable {
-                url: shown(url),
-                cause: s.to_string(),
-            }),
+            s if s.is_server_error() => Err(RegistryError::Unreachable { url: shown(url), cause: s.to_string() }),
             s => Err(bad(url, &format!("unexpected status {s}"))),
         }
     }
 
     /// The error that a status stands for, with the words of the body; ends the step.
     pub(super) async fn refused(&self, ask: &Ask<'_>, answer: Answer, what: &str) -> RegistryError {
-        let Answer {
-            step,
-            response,
-            url,
-        } = answer;
+        let Answer { step, response, url } = answer;
         let status = response.status();
-        let body = read(
-            response.into_body(),
-            MAX_ERROR_BODY,
-            self.transport.limits().idle,
-        )
-        .await;
+        let body = read(response.into_body(), MAX_ERROR_BODY, self.transport.limits().idle).await;
         let body = ErrorBody::parse(&body.unwrap_or_default());
         let error = super::error::of_status(status, &body, ask.reference, what, &url);
         step.ok(json!({"status": status.as_u16()}), || match &error {
@@ -315,17 +256,10 @@ pub(super) enum BodyError {
 }
 
 /// Reads a small body whole.
-pub(super) async fn read(
-    mut body: Incoming,
-    limit: u64,
-    idle: std::time::Duration,
-) -> Result<Bytes, BodyError> {
+pub(super) async fn read(mut body: Incoming, limit: u64, idle: std::time::Duration) -> Result<Bytes, BodyError> {
     let mut bytes = Vec::new();
     loop {
-        let cut = |cause: String| BodyError::Cut {
-            received: bytes.len() as u64,
-            cause,
-        };
+        let cut = |cause: String| BodyError::Cut { received: bytes.len() as u64, cause };
         match tokio::time::timeout(idle, body.frame()).await {
             Err(_) => return Err(cut(format!("nothing for {} seconds", idle.as_secs()))),
             Ok(None) => return Ok(bytes.into()),
@@ -348,13 +282,9 @@ pub(super) fn cut_reason(error: &hyper::Error) -> String {
     if error.is_incomplete_message() {
         return "the connection was closed".to_owned();
     }
-    let io = error
-        .source()
-        .and_then(|s| s.downcast_ref::<std::io::Error>());
+    let io = error.source().and_then(|s| s.downcast_ref::<std::io::Error>());
     match io {
-        Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the connection was closed".to_owned()
-        }
+        Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
         Some(io) => transport::io_reason(io),
         None => printable(&error.to_string()),
     }
@@ -362,24 +292,12 @@ pub(super) fn cut_reason(error: &hyper::Error) -> String {
 
 /// Reads away a body that nobody wants, so that the connection can be used again.
 async fn drain(response: Response<Incoming>) {
-    let _ = read(
-        response.into_body(),
-        MAX_ERROR_BODY,
-        std::time::Duration::from_secs(2),
-    )
-    .await;
+    let _ = read(response.into_body(), MAX_ERROR_BODY, std::time::Duration::from_secs(2)).await;
 }
 
 fn redirect(response: &Response<Incoming>) -> Option<String> {
     matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
-        .then(|| {
-            response
-                .headers()
-                .get(LOCATION)?
-                .to_str()
-                .ok()
-                .map(str::to_owned)
-        })
+        .then(|| response.headers().get(LOCATION)?.to_str().ok().map(str::to_owned))
         .flatten()
 }
 
@@ -390,34 +308,22 @@ fn follow(url: &Uri, target: &str, redirects: usize) -> Result<Uri, RegistryErro
     }
     let next = join(url, target).ok_or_else(|| bad(url, "a redirect to no address"))?;
     if url.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
-        return Err(bad(
-            url,
-            &format!("a redirect from https to {}", shown(&next)),
-        ));
+        return Err(bad(url, &format!("a redirect from https to {}", shown(&next))));
     }
     Ok(next)
 }
 
 fn host(address: &str) -> String {
-    address
-        .parse::<Uri>()
-        .ok()
-        .and_then(|u| u.host().map(str::to_owned))
-        .unwrap_or_else(|| printable(address))
+    address.parse::<Uri>().ok().and_then(|u| u.host().map(str::to_owned)).unwrap_or_else(|| printable(address))
 }
 
 fn parse(address: &str) -> Result<Uri, RegistryError> {
-    address
-        .parse()
-        .map_err(|e: http::uri::InvalidUri| RegistryError::BadAnswer {
-            url: printable(address.split('?').next().unwrap_or_default()),
-            cause: e.to_string(),
-        })
+    address.parse().map_err(|e: http::uri::InvalidUri| RegistryError::BadAnswer {
+        url: printable(address.split('?').next().unwrap_or_default()),
+        cause: e.to_string(),
+    })
 }
 
 fn bad(url: &Uri, cause: &str) -> RegistryError {
-    RegistryError::BadAnswer {
-        url: shown(url),
-        cause: printable(cause),
-    }
+    RegistryError::BadAnswer { url: shown(url), cause: printable(cause) }
 }

@@ -61,10 +61,7 @@ impl Inner {
             accept: Some(media::ACCEPT_MANIFESTS),
             from: 0,
         };
-        let what = format!(
-            "manifest for {}",
-            reference.clone().with_default_tag().familiar()
-        );
+        let what = format!("manifest for {}", reference.clone().with_default_tag().familiar());
         let mut answer = self.ask(&ask).await?;
         let status = answer.response.status();
         if status != StatusCode::OK {
@@ -74,18 +71,9 @@ impl Inner {
             }
             return Err(self.refused(&ask, answer, &what).await);
         }
-        let Answer {
-            mut step,
-            response,
-            url,
-        } = answer;
+        let Answer { mut step, response, url } = answer;
         let headers = response.headers().clone();
-        let body = read(
-            response.into_body(),
-            MAX_MANIFEST,
-            self.transport.limits().idle,
-        )
-        .await;
+        let body = read(response.into_body(), MAX_MANIFEST, self.transport.limits().idle).await;
         let checked = body
             .map_err(|e| unread(e, &what, &url, &headers))
             .and_then(|bytes| Ok((check(&bytes, &headers, expected, &what, &url)?, bytes)));
@@ -99,11 +87,7 @@ impl Inner {
                            "digest": descriptor.digest().to_string()}),
                     || tell::manifest(descriptor.media_type().as_ref(), &bytes),
                 );
-                Ok(Fetched {
-                    descriptor,
-                    bytes,
-                    source: endpoint.clone(),
-                })
+                Ok(Fetched { descriptor, bytes, source: endpoint.clone() })
             }
             Err(error) => {
                 step.fail(error.code(), &error, || error.to_string());
@@ -115,11 +99,7 @@ impl Inner {
 
 fn unread(error: BodyError, what: &str, url: &str, headers: &HeaderMap) -> RegistryError {
     match error {
-        BodyError::TooLarge(limit) => RegistryError::TooLarge {
-            what: what.to_owned(),
-            url: url.to_owned(),
-            limit,
-        },
+        BodyError::TooLarge(limit) => RegistryError::TooLarge { what: what.to_owned(), url: url.to_owned(), limit },
         BodyError::Cut { received, cause } => RegistryError::Truncated {
             what: what.to_owned(),
             url: url.to_owned(),
@@ -150,10 +130,8 @@ fn check(
     url: &str,
 ) -> Result<Descriptor, RegistryError> {
     let actual = Digest::of(bytes);
-    let announced: Option<Digest> = headers
-        .get(DIGEST_HEADER)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse().ok());
+    let announced: Option<Digest> =
+        headers.get(DIGEST_HEADER).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     if let Some(expected) = expected.or(announced.as_ref()).filter(|d| **d != actual) {
         return Err(RegistryError::DigestMismatch {
             what: what.to_owned(),
@@ -162,21 +140,16 @@ fn check(
             actual,
         });
     }
-    let bad = |cause: String| RegistryError::BadAnswer {
-        url: url.to_owned(),
-        cause: super::error::printable(&cause),
-    };
-    let shape: Shape = serde_json::from_slice(bytes)
-        .map_err(|e| bad(format!("the manifest is no JSON object: {e}")))?;
+    let bad = |cause: String| RegistryError::BadAnswer { url: url.to_owned(), cause: super::error::printable(&cause) };
+    let shape: Shape =
+        serde_json::from_slice(bytes).map_err(|e| bad(format!("the manifest is no JSON object: {e}")))?;
     let header = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let header = header.map(|v| v.split(';').next().unwrap_or(v).trim());
     let known = |t: &&str| media::is_index(t) || media::is_manifest(t);
     let (claimed, served) = (shape.media_type.as_deref(), header.filter(known));
     let media_type = match (claimed, served) {
         (Some(claimed), Some(served)) if claimed != served => {
-            return Err(bad(format!(
-                "the manifest says it is {claimed}, the registry says {served}"
-            )));
+            return Err(bad(format!("the manifest says it is {claimed}, the registry says {served}")));
         }
         (Some(claimed), _) => claimed,
         (None, Some(served)) => served,
@@ -190,18 +163,12 @@ fn check(
             serde_json::from_slice::<ImageManifest>(bytes).map(drop)
         }
         t if known(&t) => {
-            return Err(bad(
-                "the manifest is an index and an image at once".to_owned()
-            ));
+            return Err(bad("the manifest is an index and an image at once".to_owned()));
         }
         t => return Err(bad(format!("manifests of the type {t} are not supported"))),
     };
     readable.map_err(|e| bad(format!("the manifest can't be read: {e}")))?;
-    Ok(Descriptor::new(
-        MediaType::from(media_type),
-        bytes.len() as u64,
-        &actual,
-    ))
+    Ok(Descriptor::new(MediaType::from(media_type), bytes.len() as u64, &actual))
 }
 
 #[cfg(test)]
@@ -218,67 +185,31 @@ mod tests {
     fn checked(document: &serde_json::Value, content_type: &'static str) -> Result<String, String> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        check(
-            document.to_string().as_bytes(),
-            &headers,
-            None,
-            "manifest for a:1",
-            "http://r/",
-        )
-        .map(|d| d.media_type().to_string())
-        .map_err(|e| e.to_string())
+        check(document.to_string().as_bytes(), &headers, None, "manifest for a:1", "http://r/")
+            .map(|d| d.media_type().to_string())
+            .map_err(|e| e.to_string())
     }
 
     #[test]
     fn the_media_type_is_the_one_both_sides_claim() {
-        assert_eq!(
-            checked(&image(), media::OCI_MANIFEST).unwrap(),
-            media::OCI_MANIFEST
-        );
-        assert_eq!(
-            checked(&image(), "application/json").unwrap(),
-            media::OCI_MANIFEST
-        );
+        assert_eq!(checked(&image(), media::OCI_MANIFEST).unwrap(), media::OCI_MANIFEST);
+        assert_eq!(checked(&image(), "application/json").unwrap(), media::OCI_MANIFEST);
         let mut silent = image();
         silent.as_object_mut().unwrap().remove("mediaType");
         assert_eq!(
-            checked(
-                &silent,
-                "application/vnd.oci.image.manifest.v1+json; charset=utf-8"
-            )
-            .unwrap(),
+            checked(&silent, "application/vnd.oci.image.manifest.v1+json; charset=utf-8").unwrap(),
             media::OCI_MANIFEST
         );
-        assert!(
-            checked(&silent, "text/html")
-                .unwrap_err()
-                .contains("text/html are not supported")
-        );
-        assert!(
-            checked(&image(), media::OCI_INDEX)
-                .unwrap_err()
-                .contains("the registry says")
-        );
+        assert!(checked(&silent, "text/html").unwrap_err().contains("text/html are not supported"));
+        assert!(checked(&image(), media::OCI_INDEX).unwrap_err().contains("the registry says"));
     }
 
     #[test]
     fn a_document_that_is_two_things_is_refused() {
         let mut both = image();
         both["manifests"] = json!([]);
-        assert!(
-            checked(&both, media::OCI_MANIFEST)
-                .unwrap_err()
-                .contains("at once")
-        );
-        assert!(
-            checked(&json!([]), media::OCI_MANIFEST)
-                .unwrap_err()
-                .contains("no JSON object")
-        );
-        assert!(
-            checked(&json!({"layers": 1}), media::OCI_MANIFEST)
-                .unwrap_err()
-                .contains("can't be read")
-        );
+        assert!(checked(&both, media::OCI_MANIFEST).unwrap_err().contains("at once"));
+        assert!(checked(&json!([]), media::OCI_MANIFEST).unwrap_err().contains("no JSON object"));
+        assert!(checked(&json!({"layers": 1}), media::OCI_MANIFEST).unwrap_err().contains("can't be read"));
     }
 }

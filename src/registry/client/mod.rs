@@ -90,13 +90,7 @@ impl Client {
     /// Connects to nothing yet.
     pub fn new(config: Config) -> Client {
         let transport = transport::Transport::new(config.limits, config.extra_roots.clone());
-        Client {
-            inner: Arc::new(Inner {
-                transport,
-                grants: auth::Grants::default(),
-                config,
-            }),
-        }
+        Client { inner: Arc::new(Inner { transport, grants: auth::Grants::default(), config }) }
     }
 
     /// What the reference names: a manifest, or an index of manifests. Mirrors of its domain are asked
@@ -108,12 +102,7 @@ impl Client {
     /// could not be asked; the others when an answer can't be believed.
     pub async fn manifest(&self, reference: &Reference) -> Result<Fetched, RegistryError> {
         let mut without = Vec::new();
-        let mirrors = self
-            .inner
-            .config
-            .mirrors
-            .iter()
-            .filter(|m| m.for_domain == reference.domain());
+        let mirrors = self.inner.config.mirrors.iter().filter(|m| m.for_domain == reference.domain());
         for endpoint in mirrors.map(Endpoint::mirror) {
             match self.ask_for(reference, &endpoint).await {
                 Err(error) if error.try_elsewhere() => {
@@ -131,10 +120,7 @@ impl Client {
         match self.ask_for(reference, &endpoint).await {
             Err(error @ RegistryError::Unreachable { .. }) if !without.is_empty() => {
                 Err(RegistryError::NotFoundAndUnreachable {
-                    what: format!(
-                        "manifest for {}",
-                        reference.clone().with_default_tag().familiar()
-                    ),
+                    what: format!("manifest for {}", reference.clone().with_default_tag().familiar()),
                     mirrors: format!("the mirror {} does not have it", without.join(", ")),
                     domain: reference.domain().to_owned(),
                     cause: error.to_string(),
@@ -151,9 +137,7 @@ impl Client {
         digest: &Digest,
         source: &Endpoint,
     ) -> Result<Fetched, RegistryError> {
-        self.inner
-            .manifest_from(source, reference, digest.as_str(), Some(digest), false)
-            .await
+        self.inner.manifest_from(source, reference, digest.as_str(), Some(digest), false).await
     }
 
     /// The bytes of a blob, from the place that had the manifest. A cut connection is taken up again where
@@ -167,23 +151,15 @@ impl Client {
         self.inner.blob(reference, descriptor, source).await
     }
 
-    async fn ask_for(
-        &self,
-        reference: &Reference,
-        endpoint: &Endpoint,
-    ) -> Result<Fetched, RegistryError> {
+    async fn ask_for(&self, reference: &Reference, endpoint: &Endpoint) -> Result<Fetched, RegistryError> {
         let part = reference.reference_part();
-        self.inner
-            .manifest_from(endpoint, reference, part, reference.digest(), true)
-            .await
+        self.inner.manifest_from(endpoint, reference, part, reference.digest(), true).await
     }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("mirrors", &self.inner.config.mirrors)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("mirrors", &self.inner.config.mirrors).finish_non_exhaustive()
     }
 }
 

@@ -6,16 +6,8 @@ use crate::oci::{media, platform};
 
 /// `200, OCI index, 482 bytes: linux/amd64 → sha256:5d0d…`
 pub(super) fn manifest(media_type: &str, bytes: &[u8]) -> String {
-    let head = format!(
-        "200, {}, {}",
-        media::spoken(media_type),
-        size(bytes.len() as u64)
-    );
-    let tail = if media::is_index(media_type) {
-        children(bytes)
-    } else {
-        parts(bytes)
-    };
+    let head = format!("200, {}, {}", media::spoken(media_type), size(bytes.len() as u64));
+    let tail = if media::is_index(media_type) { children(bytes) } else { parts(bytes) };
     match tail {
         Some(tail) => format!("{head}: {tail}"),
         None => head,
@@ -25,32 +17,16 @@ pub(super) fn manifest(media_type: &str, bytes: &[u8]) -> String {
 fn children(bytes: &[u8]) -> Option<String> {
     let index: ImageIndex = serde_json::from_slice(bytes).ok()?;
     let host = platform::Platform::host();
-    let (count, noun) = (
-        index.manifests().len(),
-        if index.manifests().len() == 1 {
-            "manifest"
-        } else {
-            "manifests"
-        },
-    );
+    let (count, noun) = (index.manifests().len(), if index.manifests().len() == 1 { "manifest" } else { "manifests" });
     let Some(child) = platform::select(&index, &host) else {
         return Some(format!("{count} {noun}, none for {host}"));
     };
     let digest = child.digest().to_string();
     let named = match child.platform() {
-        Some(p) => format!(
-            "{}/{} → {}…",
-            p.os(),
-            p.architecture(),
-            digest.get(..19).unwrap_or(&digest)
-        ),
+        Some(p) => format!("{}/{} → {}…", p.os(), p.architecture(), digest.get(..19).unwrap_or(&digest)),
         None => format!("{}…", digest.get(..19).unwrap_or(&digest)),
     };
-    Some(if count == 1 {
-        named
-    } else {
-        format!("{count} {noun}, {named}")
-    })
+    Some(if count == 1 { named } else { format!("{count} {noun}, {named}") })
 }
 
 fn parts(bytes: &[u8]) -> Option<String> {
@@ -85,13 +61,9 @@ mod tests {
 
     #[test]
     fn sizes_read_well() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (999, "999 bytes"),
-            (1000, "1.0 kB"),
-            (4_123_456, "4.1 MB"),
-            (999_999, "1.0 MB"),
-        ] {
+        for (bytes, text) in
+            [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (4_123_456, "4.1 MB"), (999_999, "1.0 MB")]
+        {
             assert_eq!(size(bytes), text);
         }
     }
@@ -99,18 +71,11 @@ mod tests {
     #[test]
     fn a_manifest_is_told_by_its_parts() {
         let digest = Digest::of(b"x").to_string();
-        let part =
-            |size: u64| json!({"mediaType": media::OCI_LAYER_GZIP, "digest": digest, "size": size});
+        let part = |size: u64| json!({"mediaType": media::OCI_LAYER_GZIP, "digest": digest, "size": size});
         let image = json!({"schemaVersion": 2, "config": part(100), "layers": [part(4_000_000), part(100_000)]});
         let bytes = image.to_string();
         let told = manifest(media::OCI_MANIFEST, bytes.as_bytes());
-        assert_eq!(
-            told,
-            format!(
-                "200, OCI manifest, {} bytes: config + 2 layers, 4.1 MB",
-                bytes.len()
-            )
-        );
+        assert_eq!(told, format!("200, OCI manifest, {} bytes: config + 2 layers, 4.1 MB", bytes.len()));
     }
 
     #[test]
@@ -128,13 +93,7 @@ mod tests {
         };
         let named = format!("linux/{} → {}…", host.architecture, &digest[..19]);
         assert_eq!(told(json!([child(&host.architecture)])), named);
-        assert_eq!(
-            told(json!([child("mips"), child(&host.architecture)])),
-            format!("2 manifests, {named}")
-        );
-        assert_eq!(
-            told(json!([child("mips")])),
-            format!("1 manifest, none for {host}")
-        );
+        assert_eq!(told(json!([child("mips"), child(&host.architecture)])), format!("2 manifests, {named}"));
+        assert_eq!(told(json!([child("mips")])), format!("1 manifest, none for {host}"));
     }
 }

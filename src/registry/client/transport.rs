@@ -38,11 +38,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            connect: Duration::from_secs(10),
-            answer: Duration::from_secs(30),
-            idle: Duration::from_secs(30),
-        }
+        Limits { connect: Duration::from_secs(10), answer: Duration::from_secs(30), idle: Duration::from_secs(30) }
     }
 }
 
@@ -57,42 +53,24 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(limits: Limits, extra_roots: Vec<CertificateDer<'static>>) -> Transport {
-        Transport {
-            plain: pool().build(tcp(limits)),
-            tls: OnceLock::new(),
-            limits,
-            extra_roots,
-        }
+        Transport { plain: pool().build(tcp(limits)), tls: OnceLock::new(), limits, extra_roots }
     }
 
     /// Sends the request; the answer's body is still to be read. An error is why there was no answer, in
     /// the words of Docker: `dial tcp: lookup registry-1.docker.io: no such host`.
-    pub(super) async fn send(
-        &self,
-        request: Request<Empty<Bytes>>,
-    ) -> Result<Response<Incoming>, String> {
+    pub(super) async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, String> {
         let url = request.uri().clone();
         let answer = async {
             if url.scheme_str() == Some("https") {
-                let client = self
-                    .tls
-                    .get_or_init(|| self.set_up_tls())
-                    .as_ref()
-                    .map_err(Clone::clone)?;
+                let client = self.tls.get_or_init(|| self.set_up_tls()).as_ref().map_err(Clone::clone)?;
                 client.request(request).await.map_err(|e| reason(&e, &url))
             } else {
-                self.plain
-                    .request(request)
-                    .await
-                    .map_err(|e| reason(&e, &url))
+                self.plain.request(request).await.map_err(|e| reason(&e, &url))
             }
         };
         match tokio::time::timeout(self.limits.answer, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!(
-                "no answer within {} seconds",
-                self.limits.answer.as_secs()
-            )),
+            Err(_) => Err(format!("no answer within {} seconds", self.limits.answer.as_secs())),
         }
     }
 
@@ -114,9 +92,7 @@ impl Transport {
 
 fn pool() -> legacy::Builder {
     let mut builder = legacy::Client::builder(TokioExecutor::new());
-    builder
-        .pool_idle_timeout(Duration::from_secs(15))
-        .pool_timer(TokioTimer::new());
+    builder.pool_idle_timeout(Duration::from_secs(15)).pool_timer(TokioTimer::new());
     // Fewer and larger reads of layers.
     builder.http1_max_buf_size(256 * 1024);
     builder
@@ -154,10 +130,7 @@ impl Service<Name> for Resolver {
         Box::pin(async move {
             match tokio::net::lookup_host((name.as_str(), 0)).await {
                 Ok(found) => Ok(found.collect::<Vec<_>>().into_iter()),
-                Err(e) => Err(LookupError {
-                    cause: lookup_failure(&e),
-                    host: name.as_str().to_owned(),
-                }),
+                Err(e) => Err(LookupError { cause: lookup_failure(&e), host: name.as_str().to_owned() }),
             }
         })
     }
@@ -168,9 +141,7 @@ fn lookup_failure(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.rsplit(": ").next().unwrap_or(&text);
     match text {
-        "Name or service not known" | "No address associated with hostname" => {
-            "no such host".to_owned()
-        }
+        "Name or service not known" | "No address associated with hostname" => "no such host".to_owned(),
         other => lower_first(other),
     }
 }
@@ -189,30 +160,20 @@ fn reason(error: &legacy::Error, url: &Uri) -> String {
     let tls = chain.iter().find_map(|e| {
         // rustls' errors come wrapped in io errors, which show their inner one only by `get_ref`
         e.downcast_ref::<rustls::Error>().or_else(|| {
-            e.downcast_ref::<io::Error>()?
-                .get_ref()?
-                .downcast_ref::<io::Error>()?
-                .get_ref()?
-                .downcast_ref()
+            e.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
         })
     });
     if let Some(tls) = tls {
         return format!("tls: {}", lower_first(&tls.to_string()));
     }
-    let io = chain
-        .iter()
-        .rev()
-        .find_map(|e| e.downcast_ref::<io::Error>());
+    let io = chain.iter().rev().find_map(|e| e.downcast_ref::<io::Error>());
     let cause = match (io, chain.last()) {
         (Some(io), _) => io_reason(io),
         (None, Some(last)) => last.to_string(),
         (None, None) => error.to_string(),
     };
     if error.is_connect() {
-        let (host, port) = (
-            url.host().unwrap_or_default(),
-            super::endpoint::origin(url).2,
-        );
+        let (host, port) = (url.host().unwrap_or_default(), super::endpoint::origin(url).2);
         return format!("dial tcp {host}:{port}: connect: {cause}");
     }
     cause

@@ -34,47 +34,15 @@ impl Refusal {
     fn words(self) -> (StatusCode, &'static str, &'static str) {
         use Refusal::*;
         match self {
-            BlobUnknown => (
-                StatusCode::NOT_FOUND,
-                "BLOB_UNKNOWN",
-                "blob unknown to registry",
-            ),
-            DigestInvalid => (
-                StatusCode::BAD_REQUEST,
-                "DIGEST_INVALID",
-                "provided digest is no digest",
-            ),
-            ManifestUnknown => (
-                StatusCode::NOT_FOUND,
-                "MANIFEST_UNKNOWN",
-                "manifest unknown",
-            ),
-            NameInvalid => (
-                StatusCode::BAD_REQUEST,
-                "NAME_INVALID",
-                "invalid repository name",
-            ),
-            NameUnknown => (
-                StatusCode::NOT_FOUND,
-                "NAME_UNKNOWN",
-                "repository name not known to registry",
-            ),
-            Unsupported => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "UNSUPPORTED",
-                "the lab hub can only be read",
-            ),
+            BlobUnknown => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "blob unknown to registry"),
+            DigestInvalid => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", "provided digest is no digest"),
+            ManifestUnknown => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown"),
+            NameInvalid => (StatusCode::BAD_REQUEST, "NAME_INVALID", "invalid repository name"),
+            NameUnknown => (StatusCode::NOT_FOUND, "NAME_UNKNOWN", "repository name not known to registry"),
+            Unsupported => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "the lab hub can only be read"),
             NoSuchRoute => (StatusCode::NOT_FOUND, "UNSUPPORTED", "no such route"),
-            RangeInvalid => (
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "SIZE_INVALID",
-                "no such range",
-            ),
-            Broken => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "UNKNOWN",
-                "the lab hub failed",
-            ),
+            RangeInvalid => (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "no such range"),
+            Broken => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the lab hub failed"),
         }
     }
 
@@ -91,18 +59,12 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response {
 
 /// The store could not be read: nothing that a client could do about it.
 pub(super) fn broken(cause: &ContentError) -> Response {
-    error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "UNKNOWN",
-        &cause.to_string(),
-    )
+    error(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", &cause.to_string())
 }
 
 /// With the header by which clients know a registry of this kind.
 pub(super) fn marked(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     response
 }
 

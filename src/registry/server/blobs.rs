@@ -28,20 +28,14 @@ pub(super) fn serve(hub: &Hub, digest: &Digest, headers: &HeaderMap, with_body: 
     let Some(size) = hub.store.size(digest) else {
         return Refusal::BlobUnknown.answer();
     };
-    if headers
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|v| v.as_bytes() == answer::etag(digest).as_bytes())
-    {
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == answer::etag(digest).as_bytes()) {
         let mut response = answer::content(digest, OCTETS, 0, Body::empty());
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
     // RFC 9110: a Range means something for GET only.
-    let range = headers
-        .get(header::RANGE)
-        .and_then(|v| v.to_str().ok())
-        .filter(|_| with_body);
+    let range = headers.get(header::RANGE).and_then(|v| v.to_str().ok()).filter(|_| with_body);
     let (status, first, last) = match wanted(range, size) {
         Wanted::All => (StatusCode::OK, 0, size.checked_sub(1)),
         Wanted::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, Some(last)),
@@ -55,29 +49,15 @@ pub(super) fn serve(hub: &Hub, digest: &Digest, headers: &HeaderMap, with_body: 
     let body = match (with_body, length) {
         (false, _) | (_, 0) => Body::empty(),
         (true, _) => match open(&hub.store, digest, first) {
-            Ok(file) => body(
-                file,
-                hub,
-                digest,
-                Part {
-                    first,
-                    length,
-                    size,
-                },
-            ),
+            Ok(file) => body(file, hub, digest, Part { first, length, size }),
             Err(_) => return Refusal::BlobUnknown.answer(),
         },
     };
     let mut response = answer::content(digest, OCTETS, length, body);
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if status == StatusCode::PARTIAL_CONTENT {
-        set_range(
-            &mut response,
-            &format!("bytes {first}-{}/{size}", first + length - 1),
-        );
+        set_range(&mut response, &format!("bytes {first}-{}/{size}", first + length - 1));
     }
     response
 }
@@ -103,11 +83,7 @@ fn set_range(response: &mut Response, range: &str) {
 }
 
 fn body(file: File, hub: &Hub, digest: &Digest, part: Part) -> Body {
-    let faults = hub
-        .faults
-        .as_deref()
-        .map(HubFaults::read)
-        .unwrap_or_default();
+    let faults = hub.faults.as_deref().map(HubFaults::read).unwrap_or_default();
     let file = tokio::fs::File::from_std(file);
     let is = |fault: &Option<Digest>| fault.as_ref() == Some(digest);
     if is(&faults.truncate) {
@@ -118,15 +94,10 @@ fn body(file: File, hub: &Hub, digest: &Digest, part: Part) -> Body {
     let bytes = ReaderStream::with_capacity(file.take(part.length), PIECE);
     if is(&faults.corrupt) && part.first == 0 {
         let mut at_start = true;
-        return Body::from_stream(bytes.map(move |piece| {
-            piece.map(|bytes| {
-                if std::mem::take(&mut at_start) {
-                    spoil(&bytes)
-                } else {
-                    bytes
-                }
-            })
-        }));
+        return Body::from_stream(
+            bytes
+                .map(move |piece| piece.map(|bytes| if std::mem::take(&mut at_start) { spoil(&bytes) } else { bytes })),
+        );
     }
     Body::from_stream(bytes)
 }

@@ -8,25 +8,17 @@ use crate::oci::{DOCKER_DOMAIN, Digest, Reference, media};
 /// A repository of the hub: `library/centos`. A name without a namespace means the official one, so that
 /// `127.0.0.1:5050/centos` works as well.
 pub(super) fn repository(name: &str) -> Option<Reference> {
-    Reference::parse(&format!("{DOCKER_DOMAIN}/{name}"))
-        .ok()
-        .filter(|r| r.tag().is_none() && r.digest().is_none())
+    Reference::parse(&format!("{DOCKER_DOMAIN}/{name}")).ok().filter(|r| r.tag().is_none() && r.digest().is_none())
 }
 
 /// All names of the store that are references, with what they stand for.
 fn entries(store: &Store) -> Result<Vec<(Reference, Descriptor)>, ContentError> {
     let entries = store.entries()?.into_iter();
-    Ok(entries
-        .filter_map(|(name, d)| Some((Reference::parse(&name).ok()?, d)))
-        .collect())
+    Ok(entries.filter_map(|(name, d)| Some((Reference::parse(&name).ok()?, d))).collect())
 }
 
 /// The manifest with this tag.
-pub(super) fn by_tag(
-    store: &Store,
-    repository: &Reference,
-    tag: &str,
-) -> Result<Option<Descriptor>, ContentError> {
+pub(super) fn by_tag(store: &Store, repository: &Reference, tag: &str) -> Result<Option<Descriptor>, ContentError> {
     match repository.clone().with_tag(tag) {
         Ok(reference) => store.resolve(&reference.canonical()),
         Err(_) => Ok(None),
@@ -66,10 +58,7 @@ fn children(store: &Store, index: &Descriptor) -> Result<Vec<Descriptor>, Conten
 }
 
 /// The tags of a repository, sorted; `None` if there is no such repository.
-pub(super) fn tags(
-    store: &Store,
-    repository: &Reference,
-) -> Result<Option<Vec<String>>, ContentError> {
+pub(super) fn tags(store: &Store, repository: &Reference) -> Result<Option<Vec<String>>, ContentError> {
     let mut tags: Vec<String> = entries(store)?
         .into_iter()
         .filter(|(r, _)| r.name() == repository.name())
@@ -83,10 +72,8 @@ pub(super) fn tags(
 /// All repositories, sorted.
 pub(super) fn repositories(store: &Store) -> Result<Vec<String>, ContentError> {
     let entries = entries(store)?.into_iter();
-    let mut names: Vec<String> = entries
-        .filter(|(r, _)| r.domain() == DOCKER_DOMAIN)
-        .map(|(r, _)| r.path().to_owned())
-        .collect();
+    let mut names: Vec<String> =
+        entries.filter(|(r, _)| r.domain() == DOCKER_DOMAIN).map(|(r, _)| r.path().to_owned()).collect();
     names.sort();
     names.dedup();
     Ok(names)

@@ -22,9 +22,6 @@ pub struct HubFaults {
 impl HubFaults {
     /// What the file says; no faults if there is no file or it says nothing sensible.
     pub fn read(path: &Path) -> HubFaults {
-        std::fs::read(path)
-            .ok()
-            .and_then(|b| serde_json::from_slice(&b).ok())
-            .unwrap_or_default()
+        std::fs::read(path).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default()
     }
 }

@@ -75,25 +75,15 @@ impl Hub {
     }
 
     /// The same, with [`Options`].
-    pub async fn serve_with(
-        store: Arc<Store>,
-        listen: SocketAddr,
-        options: Options,
-    ) -> Result<HubHandle, HubError> {
+    pub async fn serve_with(store: Arc<Store>, listen: SocketAddr, options: Options) -> Result<HubHandle, HubError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => HubError::PortTaken(listen),
-            _ => HubError::Listen {
-                addr: listen,
-                source,
-            },
+            _ => HubError::Listen { addr: listen, source },
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = routes::router(routes::Hub {
-            store,
-            faults: options.faults,
-        });
+        let router = routes::router(routes::Hub { store, faults: options.faults });
         tokio::spawn(async move {
             // Fails only when accepting does, which axum retries; the handle's end is the only end.
             let _ = axum::serve(listener, router)
@@ -102,10 +92,7 @@ impl Hub {
                 })
                 .await;
         });
-        Ok(HubHandle {
-            addr,
-            stop: Some(stop),
-        })
+        Ok(HubHandle { addr, stop: Some(stop) })
     }
 }
 

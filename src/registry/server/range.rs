@@ -12,9 +12,7 @@ pub(super) enum Wanted {
 }
 
 pub(super) fn wanted(header: Option<&str>, size: u64) -> Wanted {
-    let Some((first, last)) = header
-        .and_then(|h| h.trim().strip_prefix("bytes="))
-        .and_then(|r| r.split_once('-'))
+    let Some((first, last)) = header.and_then(|h| h.trim().strip_prefix("bytes=")).and_then(|r| r.split_once('-'))
     else {
         return Wanted::All;
     };
@@ -32,10 +30,7 @@ pub(super) fn wanted(header: Option<&str>, size: u64) -> Wanted {
     if first >= size {
         return Wanted::Unsatisfiable;
     }
-    Wanted::Part {
-        first,
-        last: last.min(size - 1),
-    }
+    Wanted::Part { first, last: last.min(size - 1) }
 }
 
 enum Position {
@@ -47,9 +42,7 @@ enum Position {
 fn position(text: &str) -> Position {
     match text {
         "" => Position::Open,
-        digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            digits.parse().map_or(Position::Nonsense, Position::At)
-        }
+        digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().map_or(Position::Nonsense, Position::At),
         _ => Position::Nonsense,
     }
 }

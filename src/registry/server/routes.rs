@@ -49,10 +49,7 @@ impl<'a> Route<'a> {
         let (before, last) = rest.rsplit_once('/')?;
         let (name, kind) = before.rsplit_once('/')?;
         match kind {
-            "manifests" => Some(Route::Manifest {
-                name,
-                reference: last,
-            }),
+            "manifests" => Some(Route::Manifest { name, reference: last }),
             "blobs" => Some(Route::Blob { name, digest: last }),
             _ => None,
         }
@@ -60,12 +57,7 @@ impl<'a> Route<'a> {
 }
 
 /// The request's body is read by nobody: GET and HEAD have none, and the others are refused.
-async fn dispatch(
-    State(hub): State<Arc<Hub>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+async fn dispatch(State(hub): State<Arc<Hub>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let with_body = match method {
         Method::GET => true,
         Method::HEAD => false,
@@ -95,12 +87,7 @@ fn answer(
         Route::Ping => return Ok(answer::marked(Json(json!({})).into_response())),
         Route::Catalog => {
             let names = catalog::repositories(&hub.store)?;
-            return Ok(listed(
-                "/v2/_catalog",
-                query,
-                names,
-                |names| json!({"repositories": names}),
-            ));
+            return Ok(listed("/v2/_catalog", query, names, |names| json!({"repositories": names})));
         }
         Route::Tags { name } => (name, None),
         Route::Manifest { name, reference } => (name, Some(reference)),
@@ -120,22 +107,12 @@ fn answer(
                 return Ok(Refusal::NameUnknown.answer());
             };
             let path = format!("/v2/{name}/tags/list");
-            Ok(listed(
-                &path,
-                query,
-                tags,
-                |tags| json!({"name": name, "tags": tags}),
-            ))
+            Ok(listed(&path, query, tags, |tags| json!({"name": name, "tags": tags})))
         }
     }
 }
 
-fn manifest(
-    hub: &Hub,
-    repository: &Reference,
-    part: &str,
-    with_body: bool,
-) -> Result<Response, ContentError> {
+fn manifest(hub: &Hub, repository: &Reference, part: &str, with_body: bool) -> Result<Response, ContentError> {
     let found = if part.contains(':') {
         match part.parse::<Digest>() {
             Ok(digest) => catalog::by_digest(&hub.store, repository, &digest)?,
@@ -150,17 +127,8 @@ fn manifest(
     };
     let bytes = hub.store.read(&digest)?;
     let length = bytes.len() as u64;
-    let body = if with_body {
-        Body::from(bytes)
-    } else {
-        Body::empty()
-    };
-    Ok(answer::content(
-        &digest,
-        descriptor.media_type().as_ref(),
-        length,
-        body,
-    ))
+    let body = if with_body { Body::from(bytes) } else { Body::empty() };
+    Ok(answer::content(&digest, descriptor.media_type().as_ref(), length, body))
 }
 
 /// A list in pages: `?n=10&last=x` gives the ten after `x`, with a `Link` to the rest.
@@ -171,24 +139,18 @@ fn listed(
     shape: impl FnOnce(&[String]) -> serde_json::Value,
 ) -> Response {
     let param = |key: &str| {
-        let pairs = query
-            .unwrap_or_default()
-            .split('&')
-            .filter_map(|p| p.split_once('='));
+        let pairs = query.unwrap_or_default().split('&').filter_map(|p| p.split_once('='));
         pairs.filter(|(k, _)| *k == key).map(|(_, v)| v).next()
     };
     if let Some(last) = param("last") {
         names.retain(|name| name.as_str() > last);
     }
-    let limit = param("n")
-        .and_then(|n| n.parse::<usize>().ok())
-        .unwrap_or(usize::MAX);
+    let limit = param("n").and_then(|n| n.parse::<usize>().ok()).unwrap_or(usize::MAX);
     let more = names.len() > limit;
     names.truncate(limit);
     let mut response = Json(shape(&names)).into_response();
     if let (true, Some(last)) = (more, names.last())
-        && let Ok(link) =
-            HeaderValue::from_str(&format!("<{path}?n={limit}&last={last}>; rel=\"next\""))
+        && let Ok(link) = HeaderValue::from_str(&format!("<{path}?n={limit}&last={last}>; rel=\"next\""))
     {
         response.headers_mut().insert(LINK, link);
     }
@@ -204,30 +166,14 @@ mod tests {
         assert_eq!(Route::of("/v2/"), Some(Route::Ping));
         assert_eq!(
             Route::of("/v2/library/centos/manifests/latest"),
-            Some(Route::Manifest {
-                name: "library/centos",
-                reference: "latest"
-            })
+            Some(Route::Manifest { name: "library/centos", reference: "latest" })
         );
         assert_eq!(
             Route::of("/v2/a/manifests/blobs/sha256:x"),
-            Some(Route::Blob {
-                name: "a/manifests",
-                digest: "sha256:x"
-            })
+            Some(Route::Blob { name: "a/manifests", digest: "sha256:x" })
         );
-        assert_eq!(
-            Route::of("/v2/a/b/c/tags/list"),
-            Some(Route::Tags { name: "a/b/c" })
-        );
-        for path in [
-            "/",
-            "/v1/",
-            "/v2/x",
-            "/v2/x/y",
-            "/v2/x/uploads/y",
-            "/v2/manifests/x",
-        ] {
+        assert_eq!(Route::of("/v2/a/b/c/tags/list"), Some(Route::Tags { name: "a/b/c" }));
+        for path in ["/", "/v1/", "/v2/x", "/v2/x/y", "/v2/x/uploads/y", "/v2/manifests/x"] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }
