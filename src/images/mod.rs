@@ -1,1 +1,2 @@
-//! Under construction.
+//! Images: pulled from a registry, kept in the content store, their layers unpacked.
+pub mod unpack;
