@@ -1,6 +1,7 @@
 //! Why a layer could not be unpacked.
 
 use super::archive::ArchiveError;
+use crate::content::ContentError;
 use crate::kernel::{Errno, errno_name};
 use crate::oci::Digest;
 use std::io;
@@ -40,6 +41,8 @@ pub enum UnpackError {
     Cancelled,
     #[error("{}: {source}", path.display())]
     State { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Store(ContentError),
 }
 
 /// Both mean that nothing more fits: the disk or the quota is full.
@@ -59,13 +62,21 @@ impl UnpackError {
     }
 
     /// A failure on a file of the store itself.
-    pub(super) fn state(path: impl Into<PathBuf>, source: io::Error) -> UnpackError {
+    pub fn state(path: impl Into<PathBuf>, source: io::Error) -> UnpackError {
         let path = path.into();
         match source.raw_os_error().map(Errno::from_raw) {
             Some(errno) if is_full(errno) => UnpackError::NoSpace {
                 path: path.display().to_string(),
             },
             _ => UnpackError::State { path, source },
+        }
+    }
+
+    /// A failure of the content store.
+    pub fn store(error: ContentError) -> UnpackError {
+        match error {
+            ContentError::Io { path, source, .. } => UnpackError::state(path, source),
+            error => UnpackError::Store(error),
         }
     }
 
@@ -82,6 +93,7 @@ impl UnpackError {
             UnpackError::NoSpace { .. } => "ENOSPC".into(),
             UnpackError::Download(_) => "EDOWNLOAD".into(),
             UnpackError::Cancelled => "ECANCELED".into(),
+            UnpackError::Store(_) => "ESTORE".into(),
             UnpackError::State { source, .. } => source
                 .raw_os_error()
                 .map_or_else(|| "EIO".into(), |n| errno_name(Errno::from_raw(n))),

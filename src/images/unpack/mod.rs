@@ -71,13 +71,7 @@ pub fn unpack(
         return unpacked.map(|(unpacked, _)| unpacked);
     }
     // A blob that is not what it should be explains every other error.
-    let got = intake.finish()?;
-    if got != expected.digest {
-        return Err(UnpackError::DigestMismatch {
-            expected: expected.digest.clone(),
-            got,
-        });
-    }
+    check(intake, expected)?;
     let (unpacked, diff_id) = unpacked?;
     if diff_id != expected.diff_id {
         return Err(UnpackError::WrongDiffId {
@@ -86,6 +80,26 @@ pub fn unpack(
         });
     }
     Ok(unpacked)
+}
+
+/// Keeps the blob without unpacking it, checked in the same way.
+pub fn keep_only(
+    expected: &Expected,
+    pieces: Pieces,
+    keep: &mut (dyn Write + Send),
+) -> Result<(), UnpackError> {
+    check(Intake::new(pieces, expected.size, Some(keep)), expected)
+}
+
+fn check(intake: Intake<'_>, expected: &Expected) -> Result<(), UnpackError> {
+    let got = intake.finish()?;
+    if got == expected.digest {
+        return Ok(());
+    }
+    Err(UnpackError::DigestMismatch {
+        expected: expected.digest.clone(),
+        got,
+    })
 }
 
 fn inflate_and_make(
