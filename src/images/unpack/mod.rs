@@ -17,7 +17,7 @@ mod tree;
 mod whiteout;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::images) mod tests;
 
 pub use archive::ArchiveError;
 pub use dir::{Dir, remove_tree};

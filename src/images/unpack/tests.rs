@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-pub(crate) mod build;
+pub(in crate::images) mod build;
 mod hostile;
 mod model;
 

@@ -2,7 +2,7 @@
 
 /// A tar stream in the making. The methods of an entry change the last one.
 #[derive(Default)]
-pub(crate) struct Tar {
+pub struct Tar {
     entries: Vec<Entry>,
 }
 
