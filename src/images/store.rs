@@ -141,7 +141,7 @@ impl Catalog<'_> {
     /// The manifest that a name's descriptor leads to.
     fn manifest_digest(&self, descriptor: &Descriptor) -> Result<Digest, ImageError> {
         let digest = digest_of(descriptor)?;
-        if !media::is_index(&descriptor.media_type().to_string()) {
+        if !media::is_index(descriptor.media_type().as_ref()) {
             return Ok(digest);
         }
         let chosen = descriptor

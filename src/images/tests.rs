@@ -657,3 +657,61 @@ async fn what_a_killed_daemon_left_is_removed_at_the_start() {
     bench.assert_clean(1);
     images.lower_dirs(&images.get("centos").unwrap()).unwrap();
 }
+
+#[tokio::test]
+async fn whichever_call_fails_nothing_half_made_is_left() {
+    use crate::kernel::Errno;
+    use crate::kernel::faulty::Faulty;
+    let registry = Registry::default();
+    let tar = Tar::new()
+        .dir("etc", 0o1777)
+        .file("etc/a", b"x")
+        .mode(0o4755)
+        .symlink("etc/b", "a")
+        .hard_link("etc/c", "etc/a")
+        .file("etc", b"now a file")
+        .file("lib/x", b"")
+        .finish();
+    registry.image("centos:latest", &[tar]);
+    let reference = Reference::parse("centos").unwrap();
+    for at in 0.. {
+        let home = tempfile::tempdir().unwrap();
+        let faulty = Arc::new(Faulty::new(LinuxKernel, at, Errno::EIO));
+        let rootless = !nix::unistd::geteuid().is_root();
+        let options = Options {
+            rootless,
+            userxattr: rootless,
+        };
+        let remote = Arc::new(registry.clone());
+        let images = Images::open(home.path(), Arc::clone(&faulty) as _, remote, options).unwrap();
+        let result = images
+            .pull(&reference, Some("linux/amd64"), unbounded_channel().0)
+            .await;
+        let made = faulty.made();
+        let names = || -> Vec<_> {
+            let dir = std::fs::read_dir(home.path().join("snapshots")).unwrap();
+            dir.map(|e| e.unwrap().file_name()).collect()
+        };
+        match result {
+            // A close that fails loses nothing, so some failures do no harm.
+            Ok(_) => assert_eq!((names().len(), names()[0].len()), (1, 16)),
+            Err(_) => {
+                assert!(images.list().unwrap().is_empty());
+                assert_eq!(
+                    names(),
+                    Vec::<std::ffi::OsString>::new(),
+                    "call {at} of {made}"
+                );
+                assert_eq!(
+                    std::fs::read_dir(home.path().join("content/ingest"))
+                        .unwrap()
+                        .count(),
+                    0
+                );
+            }
+        }
+        if made <= at {
+            break;
+        }
+    }
+}

@@ -25,10 +25,12 @@ macro_rules! require_root {
     };
 }
 
+type Xattrs = Vec<(String, Vec<u8>)>;
+
 /// The real kernel, remembering extended attributes (std cannot read them) by inode.
 #[derive(Default)]
 pub(crate) struct Recorder {
-    xattrs: Mutex<HashMap<u64, Vec<(String, Vec<u8>)>>>,
+    xattrs: Mutex<HashMap<u64, Xattrs>>,
     /// mknodat of a whiteout answers EPERM.
     no_whiteouts: bool,
 }
