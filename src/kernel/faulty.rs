@@ -14,12 +14,17 @@ pub struct Faulty<K> {
 
 impl<K: Kernel> Faulty<K> {
     pub fn new(inner: K, at: usize, errno: Errno) -> Self {
-        Faulty {
-            inner,
-            at,
-            errno,
-            made: AtomicUsize::new(0),
-        }
+        Faulty { inner, at, errno, made: AtomicUsize::new(0) }
+    }
+
+    /// The kernel below.
+    pub fn inner(&self) -> &K {
+        &self.inner
+    }
+
+    /// What the chosen call answers.
+    pub fn errno(&self) -> Errno {
+        self.errno
     }
 
     /// How many calls were asked for so far.
