@@ -93,9 +93,7 @@ impl TraceEvent {
             actor: like.actor,
             op: "trace.dropped".to_owned(),
             pid: super::ids::host_pid(),
-            summary: format!(
-                "{count} events are missing here: they came faster than they could be read"
-            ),
+            summary: format!("{count} events are missing here: they came faster than they could be read"),
             why: None,
             args: Map::from_iter([("count".to_owned(), Value::from(count))]),
             result: None,

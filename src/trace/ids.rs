@@ -79,11 +79,7 @@ fn is_hex(text: &str, length: usize) -> bool {
 impl FromStr for TraceId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<TraceId, IdError> {
-        let bits = if is_hex(text, 32) {
-            u128::from_str_radix(text, 16).unwrap_or(0)
-        } else {
-            0
-        };
+        let bits = if is_hex(text, 32) { u128::from_str_radix(text, 16).unwrap_or(0) } else { 0 };
         TraceId::from_bits(bits).ok_or(IdError::Id("trace id", 32))
     }
 }
@@ -91,11 +87,7 @@ impl FromStr for TraceId {
 impl FromStr for SpanId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<SpanId, IdError> {
-        let bits = if is_hex(text, 16) {
-            u64::from_str_radix(text, 16).unwrap_or(0)
-        } else {
-            0
-        };
+        let bits = if is_hex(text, 16) { u64::from_str_radix(text, 16).unwrap_or(0) } else { 0 };
         SpanId::from_bits(bits).ok_or(IdError::Id("span id", 16))
     }
 }
@@ -113,11 +105,7 @@ pub struct TraceParent {
 impl TraceParent {
     /// The header for a request sent from `span`, with the sampled flag set.
     pub fn new(trace: TraceId, span: SpanId) -> TraceParent {
-        TraceParent {
-            trace,
-            span,
-            flags: 1,
-        }
+        TraceParent { trace, span, flags: 1 }
     }
 }
 
@@ -160,9 +148,7 @@ pub(super) fn host_pid() -> u32 {
     let own = std::process::id();
     if OWN_PID.load(Ordering::Relaxed) != own {
         let host = std::fs::read_link("/proc/self").ok();
-        let host = host
-            .and_then(|link| link.to_str()?.parse().ok())
-            .unwrap_or(own);
+        let host = host.and_then(|link| link.to_str()?.parse().ok()).unwrap_or(own);
         HOST_PID.store(host, Ordering::Relaxed);
         OWN_PID.store(own, Ordering::Relaxed);
         // A copy of the process must not give out the same span ids.

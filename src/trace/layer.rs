@@ -32,9 +32,7 @@ pub fn step(actor: Actor, op: &'static str) -> Step {
     if !enabled() {
         return Step { open: None };
     }
-    Step {
-        open: Open::start(actor, op),
-    }
+    Step { open: Open::start(actor, op) }
 }
 
 /// A step under way. The trace it belongs to is that of the current `tracing` span.
@@ -59,9 +57,7 @@ struct Open {
 impl Open {
     fn start(actor: Actor, op: &'static str) -> Option<Box<Open>> {
         let span = tracing::info_span!(target: TARGET, "step", op);
-        let ids = span
-            .with_subscriber(|(id, dispatch)| ids_of(dispatch, id))
-            .flatten()?;
+        let ids = span.with_subscriber(|(id, dispatch)| ids_of(dispatch, id)).flatten()?;
         Some(Box::new(Open {
             span,
             ids,
@@ -150,9 +146,7 @@ impl Step {
     }
     /// The span to run nested work in (`future.instrument(step.span())`, `step.span().in_scope(|| …)`).
     pub fn span(&self) -> Span {
-        self.open
-            .as_ref()
-            .map_or_else(Span::none, |open| open.span.clone())
+        self.open.as_ref().map_or_else(Span::none, |open| open.span.clone())
     }
     /// Whether the step is being recorded: somebody listens to its trace.
     pub fn recorded(&self) -> bool {
@@ -166,12 +160,7 @@ impl Step {
         }
     }
     /// It failed: symbolic errno or error code, the message, and the line for a person.
-    pub fn fail(
-        mut self,
-        errno: &str,
-        message: impl std::fmt::Display,
-        summary: impl FnOnce() -> String,
-    ) {
+    pub fn fail(mut self, errno: &str, message: impl std::fmt::Display, summary: impl FnOnce() -> String) {
         if let Some(open) = self.open.take() {
             let (errno, message) = (errno.to_owned(), message.to_string());
             open.end(Outcome::Err { errno, message }, summary());
@@ -183,27 +172,26 @@ impl Drop for Step {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
             let summary = format!("{} is given up before it ends", open.op);
-            let (errno, message) = (
-                "ECANCELED".to_owned(),
-                "given up before it ended".to_owned(),
-            );
+            let (errno, message) = ("ECANCELED".to_owned(), "given up before it ended".to_owned());
             open.end(Outcome::Err { errno, message }, summary);
         }
     }
 }
 
 /// One call of the kernel, told by the `Traced` decorator.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CallEvent {
+    /// Who made it, where that is not this process.
+    pub pid: Option<u32>,
     pub actor: Actor,
-    pub op: &'static str,
+    pub op: String,
     /// [`now`] before the call.
     pub ts: u64,
     /// Nanoseconds; none for a call that is told before it is made (execve).
     pub dur: Option<u64>,
     pub args: Map<String, Value>,
     pub result: Option<Outcome>,
-    pub why: Option<&'static str>,
+    pub why: Option<String>,
     /// One line for a person: the call and the arguments that matter.
     pub summary: String,
 }
@@ -219,7 +207,7 @@ pub fn emit_call(call: CallEvent) {
             return;
         };
         // First, because in a new process it starts the span ids afresh.
-        let pid = host_pid();
+        let pid = call.as_ref().and_then(|c| c.pid).unwrap_or_else(host_pid);
         let Some(around) = current_ids(dispatch) else {
             return;
         };
@@ -233,10 +221,10 @@ pub fn emit_call(call: CallEvent) {
             ts: call.ts,
             dur: call.dur,
             actor: call.actor,
-            op: call.op.to_owned(),
+            op: call.op,
             pid,
             summary: call.summary,
-            why: call.why.map(str::to_owned),
+            why: call.why,
             args: call.args,
             result: call.result,
             branch: None,
@@ -276,16 +264,12 @@ pub fn request_span(trace_id: &str, parent_span: Option<&str>) -> Span {
     };
     let wanted = enabled()
         && tracing::dispatcher::get_default(|dispatch| {
-            dispatch
-                .downcast_ref::<Explain>()
-                .is_some_and(|explain| explain.sink.accepts(trace))
+            dispatch.downcast_ref::<Explain>().is_some_and(|explain| explain.sink.accepts(trace))
         });
     if !wanted {
         return Span::none();
     }
-    let parent = parent_span
-        .and_then(|p| p.parse::<SpanId>().ok())
-        .map_or(0, SpanId::bits);
+    let parent = parent_span.and_then(|p| p.parse::<SpanId>().ok()).map_or(0, SpanId::bits);
     tracing::info_span!(target: TARGET, parent: None, "request", trace = trace.bits(), parent)
 }
 
@@ -312,17 +296,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Explain {
         let mut root = Root::default();
         attributes.record(&mut root);
         let ids = match TraceId::from_bits(root.trace) {
-            Some(trace) => Some(Ids {
-                trace,
-                span: SpanId::from_bits(root.parent),
-                parent: None,
-            }),
+            Some(trace) => Some(Ids { trace, span: SpanId::from_bits(root.parent), parent: None }),
             None => {
                 host_pid(); // in a new process: before an id is given out
-                let around = span
-                    .scope()
-                    .skip(1)
-                    .find_map(|s| s.extensions().get::<Ids>().copied());
+                let around = span.scope().skip(1).find_map(|s| s.extensions().get::<Ids>().copied());
                 around.or(self.process).map(|around| Ids {
                     trace: around.trace,
                     span: Some(SpanId::next()),
@@ -369,12 +346,8 @@ fn current_ids(dispatch: &Dispatch) -> Option<Ids> {
     let explain = dispatch.downcast_ref::<Explain>()?;
     let registry = dispatch.downcast_ref::<Registry>()?;
     let current = dispatch.current_span();
-    let around = current.id().and_then(|id| {
-        registry
-            .span(id)?
-            .scope()
-            .find_map(|span| span.extensions().get::<Ids>().copied())
-    });
+    let around =
+        current.id().and_then(|id| registry.span(id)?.scope().find_map(|span| span.extensions().get::<Ids>().copied()));
     around.or(explain.process)
 }
 
@@ -382,18 +355,12 @@ fn current_ids(dispatch: &Dispatch) -> Option<Ids> {
 pub type ExplainLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 fn layer(explain: Explain) -> ExplainLayer {
-    explain
-        .with_filter(filter_fn(|meta| meta.target() == TARGET))
-        .boxed()
+    explain.with_filter(filter_fn(|meta| meta.target() == TARGET)).boxed()
 }
 
 /// The daemon's layer: steps go to `sink`, and belong to the trace of their [`request_span`] only.
 pub fn explain_layer(sink: Arc<dyn Sink>) -> ExplainLayer {
-    layer(Explain {
-        sink,
-        process: None,
-        _listening: None,
-    })
+    layer(Explain { sink, process: None, _listening: None })
 }
 
 /// The process has a subscriber already.
@@ -409,30 +376,14 @@ pub fn install(sink: Arc<dyn Sink>) -> Result<(), InstallError> {
 
 /// For a process that works for one trace (client, shim, and the init that it clones): every step belongs to it,
 /// and `parent` is the span of whoever started the process.
-pub fn install_process(
-    trace: TraceId,
-    parent: Option<SpanId>,
-    sink: Arc<dyn Sink>,
-) -> Result<(), InstallError> {
+pub fn install_process(trace: TraceId, parent: Option<SpanId>, sink: Arc<dyn Sink>) -> Result<(), InstallError> {
     let subscriber = tracing_subscriber::registry().with(process_layer(trace, parent, sink));
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
-pub(super) fn process_layer(
-    trace: TraceId,
-    parent: Option<SpanId>,
-    sink: Arc<dyn Sink>,
-) -> ExplainLayer {
-    let process = Some(Ids {
-        trace,
-        span: parent,
-        parent: None,
-    });
-    layer(Explain {
-        sink,
-        process,
-        _listening: Some(Listening::start()),
-    })
+pub(super) fn process_layer(trace: TraceId, parent: Option<SpanId>, sink: Arc<dyn Sink>) -> ExplainLayer {
+    let process = Some(Ids { trace, span: parent, parent: None });
+    layer(Explain { sink, process, _listening: Some(Listening::start()) })
 }
 
 #[cfg(test)]

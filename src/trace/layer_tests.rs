@@ -13,7 +13,8 @@ fn one(mut events: Vec<TraceEvent>) -> TraceEvent {
 fn call(op: &'static str) -> CallEvent {
     CallEvent {
         actor: Actor::Runtime,
-        op,
+        pid: None,
+        op: op.to_owned(),
         ts: now(),
         dur: Some(1),
         args: Map::new(),
@@ -33,31 +34,15 @@ fn a_step_that_ends_becomes_an_event() {
             .args(|| json!({"platform": "linux/amd64"}))
             .lesson("03-layers");
         step.branch("local-miss");
-        step.ok(json!({"found": false}), || {
-            "looks for centos: not there".into()
-        });
+        step.ok(json!({"found": false}), || "looks for centos: not there".into());
     }));
-    assert_eq!(
-        (event.v, event.actor, event.op.as_str()),
-        (1, Actor::Daemon, "image.resolve")
-    );
+    assert_eq!((event.v, event.actor, event.op.as_str()), (1, Actor::Daemon, "image.resolve"));
     assert_eq!(event.summary, "looks for centos: not there");
-    assert_eq!(
-        event.why.as_deref(),
-        Some("an image that is here need not be fetched")
-    );
-    assert_eq!(
-        Value::Object(event.args.clone()),
-        json!({"reference": "centos:latest", "platform": "linux/amd64"})
-    );
+    assert_eq!(event.why.as_deref(), Some("an image that is here need not be fetched"));
+    assert_eq!(Value::Object(event.args.clone()), json!({"reference": "centos:latest", "platform": "linux/amd64"}));
     assert_eq!(event.branch.as_deref(), Some("local-miss"));
     assert_eq!(event.lesson.as_deref(), Some("03-layers"));
-    assert_eq!(
-        event.result,
-        Some(Outcome::Ok {
-            ok: json!({"found": false})
-        })
-    );
+    assert_eq!(event.result, Some(Outcome::Ok { ok: json!({"found": false}) }));
     assert_eq!(event.pid, std::process::id());
     assert!(event.ts >= before && event.end() <= now());
 }
@@ -91,14 +76,8 @@ fn steps_and_calls_inside_a_step_are_its_children() {
     });
     let find = |op: &str| events.iter().find(|e| e.op == op).unwrap();
     assert_eq!(find("container.start").parent, None);
-    assert_eq!(
-        find("runtime.plan").parent.as_ref(),
-        Some(&find("container.start").span)
-    );
-    assert_eq!(
-        find("kernel.mount").parent.as_ref(),
-        Some(&find("runtime.plan").span)
-    );
+    assert_eq!(find("runtime.plan").parent.as_ref(), Some(&find("container.start").span));
+    assert_eq!(find("kernel.mount").parent.as_ref(), Some(&find("runtime.plan").span));
     assert_eq!(find("kernel.close").parent, None);
     assert!(events.iter().all(|e| e.trace == events[0].trace));
 }
@@ -108,8 +87,7 @@ fn spans_of_others_in_between_do_not_hide_the_parent() {
     let events = capture(|| {
         let outer = step(Actor::Daemon, "outer");
         outer.span().in_scope(|| {
-            tracing::info_span!("of a library")
-                .in_scope(|| step(Actor::Daemon, "inner").ok((), String::new));
+            tracing::info_span!("of a library").in_scope(|| step(Actor::Daemon, "inner").ok((), String::new));
         });
         outer.ok((), String::new);
     });
@@ -143,10 +121,7 @@ fn the_context_names_trace_and_innermost_step() {
         outer.arg("traceparent", header).ok((), String::new);
     });
     let header = events[0].text("traceparent").unwrap();
-    assert_eq!(
-        header,
-        format!("00-{}-{}-01", events[0].trace, events[0].span)
-    );
+    assert_eq!(header, format!("00-{}-{}-01", events[0].trace, events[0].span));
 }
 
 fn with_hub(f: impl FnOnce(&Arc<Hub>)) {
@@ -163,9 +138,7 @@ fn a_request_roots_its_steps_in_the_trace_that_it_names() {
         let span = request_span(&sent.trace.to_string(), Some(&sent.span.to_string()));
         span.in_scope(|| step(Actor::Daemon, "image.resolve").ok((), String::new));
         hub.finish(sent.trace);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let event = runtime.block_on(async { { listener }.recv().await.unwrap() });
         assert_eq!(event.trace, sent.trace.to_string());
         assert_eq!(event.parent, Some(sent.span.to_string()));
@@ -200,8 +173,7 @@ fn a_trace_that_nobody_opened_keeps_nothing() {
 #[test]
 fn arguments_are_not_made_when_nothing_is_recorded() {
     let step = Step { open: None };
-    step.args(|| unreachable!("nobody listens"))
-        .ok((), || unreachable!("nobody listens"));
+    step.args(|| unreachable!("nobody listens")).ok((), || unreachable!("nobody listens"));
 }
 
 #[test]

@@ -34,7 +34,6 @@ pub mod transport;
 pub use event::{Actor, Outcome, TraceEvent};
 pub use ids::{SpanId, TraceId, TraceParent};
 pub use layer::{
-    CallEvent, Step, current_context, emit_call, explain_layer, flush, install, install_process,
-    request_span, step,
+    CallEvent, Step, current_context, emit_call, explain_layer, flush, install, install_process, request_span, step,
 };
 pub use sink::{Collector, Sink, enabled};

@@ -16,10 +16,7 @@ impl Capture {
         let sink = Arc::new(Collector::default());
         let layer = process_layer(TraceId::random(), None, sink.clone());
         let subscriber = tracing_subscriber::registry().with(layer);
-        Capture {
-            sink,
-            _guard: tracing::subscriber::set_default(subscriber),
-        }
+        Capture { sink, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
     /// The events so far, in the order in which they ended.

@@ -32,11 +32,7 @@ pub fn clear_signals() {
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     let empty = nix::sys::signal::SigSet::empty();
-    let _ = nix::sys::signal::sigprocmask(
-        nix::sys::signal::SigmaskHow::SIG_SETMASK,
-        Some(&empty),
-        None,
-    );
+    let _ = nix::sys::signal::sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&empty), None);
 }
 
 /// One ended child, if there is one: (pid, exit code, signal). Never waits (waitpid(2) with WNOHANG).
@@ -61,14 +57,39 @@ pub fn set_nonblocking(fd: &OwnedFd) -> Result<(), Errno> {
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
 }
 
+/// Makes the slave of a pseudo-terminal usable and tells its number (ioctl_tty(2): TIOCSPTLCK, TIOCGPTN).
+pub fn unlock_terminal(master: i32) -> Result<u32, Errno> {
+    let unlock: libc::c_int = 0;
+    // SAFETY: reads one integer.
+    answer(unsafe { libc::ioctl(master, libc::TIOCSPTLCK, &raw const unlock) }.into())?;
+    let mut number: libc::c_uint = 0;
+    // SAFETY: writes one integer.
+    answer(unsafe { libc::ioctl(master, libc::TIOCGPTN, &raw mut number) }.into())?;
+    Ok(number)
+}
+
+/// Ends this process at once, running no destructors (_exit(2)): for a process that is a copy of another.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(code) }
+}
+
 /// An anonymous file in memory (memfd_create(2)).
 pub fn memfd_cloexec(name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     // SAFETY: one C string.
-    answer(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }.into())
-        .map(|fd| adopt(fd as i32))
+    answer(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }.into()).map(|fd| adopt(fd as i32))
 }
 
 /// How many threads this process has: clone3 without CLONE_VM is only safe with one (proc_pid_task(5)).
 pub fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// The mode of an open file (fstat(2)): works where the path can't be named any more.
+pub fn stat_mode(fd: i32) -> Result<u32, Errno> {
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: fstat(2) fills the whole struct when it succeeds.
+    answer(unsafe { libc::fstat(fd, stat.as_mut_ptr()) }.into())?;
+    // SAFETY: filled, since the call succeeded.
+    Ok(unsafe { stat.assume_init() }.st_mode)
 }

@@ -95,8 +95,7 @@ mod tests {
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec((".*", inner), 0..4)
-                    .prop_map(|pairs| Value::Object(Map::from_iter(pairs))),
+                prop::collection::vec((".*", inner), 0..4).prop_map(|pairs| Value::Object(Map::from_iter(pairs))),
             ]
         })
     }
@@ -110,35 +109,15 @@ mod tests {
 
     fn actor() -> impl Strategy<Value = Actor> {
         use Actor::*;
-        prop::sample::select(vec![
-            Client, Daemon, Registry, Layer, Network, Shim, Runtime, Container,
-        ])
+        prop::sample::select(vec![Client, Daemon, Registry, Layer, Network, Shim, Runtime, Container])
     }
 
     fn event() -> impl Strategy<Value = TraceEvent> {
-        let ids = (
-            "[0-9a-f]{32}",
-            "[0-9a-f]{16}",
-            prop::option::of("[0-9a-f]{16}"),
-        );
-        let when = (
-            any::<u64>(),
-            any::<u64>(),
-            any::<Option<u64>>(),
-            any::<u32>(),
-        );
-        let what = (
-            actor(),
-            "[a-z]{1,8}\\.[a-z_]{1,8}",
-            ".*",
-            prop::option::of(".*"),
-        );
+        let ids = ("[0-9a-f]{32}", "[0-9a-f]{16}", prop::option::of("[0-9a-f]{16}"));
+        let when = (any::<u64>(), any::<u64>(), any::<Option<u64>>(), any::<u32>());
+        let what = (actor(), "[a-z]{1,8}\\.[a-z_]{1,8}", ".*", prop::option::of(".*"));
         let args = prop::collection::vec((".*", json_value()), 0..4).prop_map(Map::from_iter);
-        let end = (
-            args,
-            prop::option::of(outcome()),
-            prop::option::of("[a-z-]*"),
-        );
+        let end = (args, prop::option::of(outcome()), prop::option::of("[a-z-]*"));
         (ids, when, what, end).prop_map(|(ids, when, what, end)| TraceEvent {
             v: 1,
             seq: when.0,
@@ -211,10 +190,7 @@ mod tests {
             assert!(decoder.push(&vec![b'x'; MAX_LINE]).is_empty());
             assert!(decoder.partial.len() <= MAX_LINE);
         }
-        assert_eq!(
-            decoder.push(format!("\n{}\n", minimal()).as_bytes()).len(),
-            1
-        );
+        assert_eq!(decoder.push(format!("\n{}\n", minimal()).as_bytes()).len(), 1);
         assert_eq!(decoder.skipped(), 1);
     }
 

@@ -74,10 +74,7 @@ impl Hub {
 
     /// A hub whose listeners may be `capacity` events behind.
     pub fn with_capacity(capacity: usize) -> Arc<Hub> {
-        Arc::new(Hub {
-            state: Mutex::default(),
-            capacity: capacity.max(1),
-        })
+        Arc::new(Hub { state: Mutex::default(), capacity: capacity.max(1) })
     }
 
     /// Listens to one trace. Until the subscription is dropped or the trace is finished, its steps are recorded.
@@ -97,39 +94,19 @@ impl Hub {
             None => state.watchers.push(id),
         }
         let _listening = Listening::start();
-        state.listeners.insert(
-            id,
-            Listener {
-                trace,
-                sender,
-                lost: lost.clone(),
-                _listening,
-            },
-        );
-        Subscription {
-            id,
-            receiver,
-            lost,
-            hub: Arc::downgrade(self),
-            delivered: 0,
-        }
+        state.listeners.insert(id, Listener { trace, sender, lost: lost.clone(), _listening });
+        Subscription { id, receiver, lost, hub: Arc::downgrade(self), delivered: 0 }
     }
 
     /// Hands an event to everybody who listens to its trace.
     pub fn publish(&self, event: TraceEvent) {
         let trace = event.trace.parse::<TraceId>().ok();
         let state = lock(&self.state);
-        let of_trace = trace
-            .and_then(|t| state.by_trace.get(&t))
-            .map_or(&[][..], Vec::as_slice);
+        let of_trace = trace.and_then(|t| state.by_trace.get(&t)).map_or(&[][..], Vec::as_slice);
         let mut listeners = of_trace.iter().chain(&state.watchers).peekable();
         let mut event = Some(event);
         while let Some(id) = listeners.next() {
-            let copy = if listeners.peek().is_some() {
-                event.clone()
-            } else {
-                event.take()
-            };
+            let copy = if listeners.peek().is_some() { event.clone() } else { event.take() };
             if let (Some(listener), Some(copy)) = (state.listeners.get(id), copy) {
                 listener.offer(copy);
             }
@@ -146,16 +123,9 @@ impl Hub {
     pub fn attach_producer(self: &Arc<Self>, trace: TraceId, stream: UnixStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         let ready = tokio::net::UnixStream::from_std(stream.try_clone()?)?;
-        let reading = Mutex::new(Reading {
-            decoder: Decoder::new(),
-            ended: false,
-        });
+        let reading = Mutex::new(Reading { decoder: Decoder::new(), ended: false });
         let producer = Arc::new(Producer { stream, reading });
-        lock(&self.state)
-            .producers
-            .entry(trace)
-            .or_default()
-            .push(producer.clone());
+        lock(&self.state).producers.entry(trace).or_default().push(producer.clone());
         let hub = Arc::downgrade(self);
         tokio::spawn(async move {
             follow(&producer, &ready, &hub).await;
@@ -168,11 +138,7 @@ impl Hub {
 
     /// Publishes what the trace's producers have written up to now. Does not wait for more.
     pub fn drain(&self, trace: TraceId) {
-        let producers = lock(&self.state)
-            .producers
-            .get(&trace)
-            .cloned()
-            .unwrap_or_default();
+        let producers = lock(&self.state).producers.get(&trace).cloned().unwrap_or_default();
         for producer in producers {
             for _ in 0..DRAIN_TURNS {
                 if producer.read(self) != Progress::More {

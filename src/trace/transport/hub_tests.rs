@@ -150,10 +150,7 @@ async fn a_producer_of_a_finished_trace_is_still_read() {
     hub.attach_producer(trace, daemon).unwrap();
     hub.finish(trace);
     let filler = vec![b'\n'; 1 << 20];
-    tokio::task::spawn_blocking(move || shim.write_all(&filler))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::task::spawn_blocking(move || shim.write_all(&filler)).await.unwrap().unwrap();
 }
 
 proptest! {

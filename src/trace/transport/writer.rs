@@ -47,16 +47,9 @@ impl NdjsonWriter {
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         // A pipe or a file has no such option: then a flush waits as long as it takes.
         let _ = setsockopt(&fd, sockopt::SendTimeout, &TimeVal::seconds(PATIENCE));
-        let state = Buffer {
-            fd: Some(fd),
-            bytes: Vec::new(),
-            owner: std::process::id(),
-            dropped: 0,
-            last_dropped: None,
-        };
-        Ok(NdjsonWriter {
-            state: Mutex::new(state),
-        })
+        let state =
+            Buffer { fd: Some(fd), bytes: Vec::new(), owner: std::process::id(), dropped: 0, last_dropped: None };
+        Ok(NdjsonWriter { state: Mutex::new(state) })
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Buffer) -> R) -> R {
@@ -123,10 +116,7 @@ fn write_pieces(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
         let fits = &bytes[..bytes.len().min(PIECE)];
         let end = match fits.iter().rposition(|&b| b == b'\n') {
             Some(end) => end + 1,
-            None => bytes
-                .iter()
-                .position(|&b| b == b'\n')
-                .map_or(bytes.len(), |end| end + 1),
+            None => bytes.iter().position(|&b| b == b'\n').map_or(bytes.len(), |end| end + 1),
         };
         let (piece, rest) = bytes.split_at(end);
         write_all(fd, piece)?;
@@ -213,12 +203,7 @@ mod tests {
         }
         writer.flush();
         drop(writer);
-        let lengths: Vec<_> = reader
-            .join()
-            .unwrap()
-            .iter()
-            .map(|e| e.summary.len())
-            .collect();
+        let lengths: Vec<_> = reader.join().unwrap().iter().map(|e| e.summary.len()).collect();
         assert_eq!(lengths, [1, 3 * PIECE, 1, PIECE, 1]);
     }
 
