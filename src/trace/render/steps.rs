@@ -83,7 +83,7 @@ pub(super) fn lines<'a>(events: &'a [TraceEvent], words: &Words, detail: Detail)
             let rest: Vec<&TraceEvent> = rest.into_iter().map(|(_, call)| call).collect();
             lines.extend(fold::teach(&rest, &tree, words));
             let files: Vec<&TraceEvent> = files.into_iter().map(|(_, call)| call).collect();
-            lines.extend(files_line(&files, &tree));
+            lines.extend(file_lines(&files, &tree));
         }
         Detail::Calls => {
             let single = files_below(files, &mut lines);
@@ -251,21 +251,24 @@ fn answers(blobs: &[&TraceEvent]) -> String {
     }
 }
 
-/// The files of all layers in one line, after the last layer.
-fn files_line<'a>(files: &[&'a TraceEvent], tree: &Tree<'a>) -> Option<Line<'a>> {
-    let first = *files.first()?;
-    let ends = files.iter().map(|call| tree.parent(call).unwrap_or(call).end());
-    Some(Line {
-        event: first,
-        at: ends.max().unwrap_or(first.ts),
-        actor: first.actor,
-        depth: tree.depth(first),
-        kind: Kind::Step,
-        text: counts(files),
-        right: String::new(),
-        failed: false,
-        below: Vec::new(),
-    })
+/// Many file calls in one line for each kind of step that makes them (the unpacking of all layers, a removal),
+/// after the last of these steps. A few are not worth a line.
+fn file_lines<'a>(files: &[&'a TraceEvent], tree: &Tree<'a>) -> Vec<Line<'a>> {
+    let mut groups: Vec<(Option<&str>, Vec<&'a TraceEvent>)> = Vec::new();
+    for &call in files {
+        let op = tree.parent(call).map(|step| step.op.as_str());
+        match groups.iter_mut().find(|(of, _)| *of == op) {
+            Some((_, calls)) => calls.push(call),
+            None => groups.push((op, vec![call])),
+        }
+    }
+    let line = |calls: &[&'a TraceEvent]| {
+        let event = *calls.first().filter(|_| calls.len() > MANY_FILES)?;
+        let at = calls.iter().map(|call| tree.parent(call).unwrap_or(call).end()).max()?;
+        let (actor, depth, kind, text) = (event.actor, tree.depth(event), Kind::Step, counts(calls));
+        Some(Line { event, at, actor, depth, kind, text, right: String::new(), failed: false, below: Vec::new() })
+    };
+    groups.iter().filter_map(|(_, calls)| line(calls)).collect()
 }
 
 /// `1742 calls for files: openat2 412, fchownat 412, …`

@@ -394,6 +394,15 @@ fn colours_change_nothing_but_the_colours() {
 }
 
 #[test]
+fn a_failed_step_is_red_and_says_so_in_words() {
+    let style = Style { colour: true, ..Style::plain(100) };
+    let text = flow(&not_found(), &style);
+    let red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+    assert!(text.contains(&format!("{red}FAILED  centos:latest: manifest")), "{text}");
+    assert!(!flow(&hit(), &style).contains(&red.to_string()));
+}
+
+#[test]
 fn no_line_is_wider_than_the_style_says() {
     use unicode_width::UnicodeWidthStr;
     for events in [hit(), miss(1), not_found(), no_such_command()] {
@@ -457,6 +466,23 @@ fn repeats_are_folded() {
         ),
         "{text}"
     );
+}
+
+#[test]
+fn file_calls_of_different_steps_are_not_added_up() {
+    let mut story = Story::new();
+    for op in ["layer.unpack", "container.remove", "container.create"] {
+        story.step(Actor::Layer, op, 0, op);
+        let calls = if op == "container.create" { 3 } else { 20 };
+        story.inside(|story| {
+            for _ in 0..calls {
+                story.call("kernel.unlinkat", "", json!({})).actor = Actor::Layer;
+            }
+        });
+    }
+    let text = flow(&story.events, &Style::plain(80));
+    assert_eq!(text.matches("20 calls of the kernel for files").count(), 2, "{text}");
+    assert!(!text.contains("3 calls of the kernel for files"), "{text}");
 }
 
 #[test]
