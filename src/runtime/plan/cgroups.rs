@@ -116,34 +116,71 @@ fn v1(name: &str, hierarchies: &[Hierarchy], resources: Option<&LinuxResources>)
     group
 }
 
-/// Denies every device, then allows the rules of the spec, in its order (device controller, version 1).
+/// What every container may use whatever the spec says (OCI runtime spec, Default Devices), in the device
+/// controller's own words: making any node is harmless, since using it is what is checked.
+const DEFAULT_DEVICES: [&str; 10] = [
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
+
+/// Denies every device, then allows the rules of the spec, in its order, and the defaults (device controller,
+/// version 1).
 fn devices(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Vec<Step> {
-    rules
+    let deny = |value: String| {
+        write(
+            "no device at all, to begin with",
+            dir.join("devices.deny"),
+            value,
+        )
+    };
+    let allow = |value: String| {
+        write(
+            "a device that the container may use",
+            dir.join("devices.allow"),
+            value,
+        )
+    };
+    let mut steps = if rules.is_empty() {
+        vec![deny("a".into())]
+    } else {
+        vec![]
+    };
+    for rule in rules {
+        let number = |n: Option<i64>| {
+            n.filter(|n| *n >= 0)
+                .map_or("*".to_owned(), |n| n.to_string())
+        };
+        let access = rule.access().as_deref().unwrap_or("rwm");
+        let value = match rule.typ().map(|t| t.as_str().to_owned()) {
+            Some(kind) if kind != "a" => format!(
+                "{kind} {}:{} {access}",
+                number(rule.major()),
+                number(rule.minor())
+            ),
+            _ => "a".to_owned(),
+        };
+        // The defaults come below, once.
+        if !rule.allow() {
+            steps.push(deny(value));
+        } else if !DEFAULT_DEVICES.contains(&value.as_str()) {
+            steps.push(allow(value));
+        }
+    }
+    let everything = rules
         .iter()
-        .map(|rule| {
-            let number = |n: Option<i64>| {
-                n.filter(|n| *n >= 0)
-                    .map_or("*".to_owned(), |n| n.to_string())
-            };
-            let kind = rule.typ().map_or("a".to_owned(), |t| t.as_str().to_owned());
-            let access = rule.access().clone().unwrap_or_else(|| "rwm".into());
-            let value = if kind == "a" {
-                "a".to_owned()
-            } else {
-                format!(
-                    "{kind} {}:{} {access}",
-                    number(rule.major()),
-                    number(rule.minor())
-                )
-            };
-            let (file, why) = if rule.allow() {
-                ("devices.allow", "a device that the container may use")
-            } else {
-                ("devices.deny", "no device at all, to begin with")
-            };
-            write(why, dir.join(file), value)
-        })
-        .collect()
+        .any(|r| r.allow() && r.typ().is_none_or(|t| t.as_str() == "a"));
+    if !everything {
+        steps.extend(DEFAULT_DEVICES.map(|value| allow(value.to_owned())));
+    }
+    steps
 }
 
 fn v1_limits(dir: &Path, has: &dyn Fn(&str) -> bool, resources: &LinuxResources) -> Vec<Step> {
@@ -281,4 +318,20 @@ fn v2_limits(dir: &Path, controllers: &[String], resources: &LinuxResources) -> 
         ));
     }
     steps
+}
+
+/// Whether the kernel ended a process of the group for want of memory: read before the group is taken away
+/// (memory controller: `memory.oom_control` in version 1, `memory.events` in version 2).
+pub(crate) fn oom_killed(after: &[Step]) -> bool {
+    after.iter().any(|step| match &step.act {
+        Act::Call(Call::Unlinkat { pathname, .. }) => {
+            ["memory.oom_control", "memory.events"].iter().any(|file| {
+                let text = std::fs::read_to_string(pathname.join(file)).unwrap_or_default();
+                text.lines()
+                    .filter_map(|l| l.strip_prefix("oom_kill "))
+                    .any(|n| n.trim() != "0")
+            })
+        }
+        _ => false,
+    })
 }
