@@ -41,9 +41,7 @@ pub enum RootlessError {
 /// What an administrator can change, by what the kernel answered.
 fn way_out(errno: Errno) -> &'static str {
     match errno {
-        Errno::ENOSPC | Errno::EUSERS => {
-            "as root: sysctl -w user.max_user_namespaces=15000, or run rdock as root"
-        }
+        Errno::ENOSPC | Errno::EUSERS => "as root: sysctl -w user.max_user_namespaces=15000, or run rdock as root",
         _ => {
             "as root: sysctl -w kernel.unprivileged_userns_clone=1 (Debian), \
              sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), or run rdock as root"
@@ -96,30 +94,12 @@ fn single(
     gid: u32,
 ) -> Result<(), RootlessError> {
     let write = |why, path: &str, data: String| {
-        because(
-            why,
-            Call::Write {
-                path: path.into(),
-                data: data.into_bytes(),
-            },
-        )
-        .map_err(|errno| RootlessError::Map(path.into(), errno))
+        because(why, Call::Write { path: path.into(), data: data.into_bytes() })
+            .map_err(|errno| RootlessError::Map(path.into(), errno))
     };
-    write(
-        "only then may a user map its own group",
-        "/proc/self/setgroups",
-        "deny".into(),
-    )?;
-    write(
-        "this user is root (0) in the namespace",
-        "/proc/self/uid_map",
-        format!("0 {uid} 1"),
-    )?;
-    write(
-        "and so is its group",
-        "/proc/self/gid_map",
-        format!("0 {gid} 1"),
-    )?;
+    write("only then may a user map its own group", "/proc/self/setgroups", "deny".into())?;
+    write("this user is root (0) in the namespace", "/proc/self/uid_map", format!("0 {uid} 1"))?;
+    write("and so is its group", "/proc/self/gid_map", format!("0 {gid} 1"))?;
     Ok(())
 }
 
@@ -136,11 +116,7 @@ impl Mapper {
         let (wait, go) = pipe().map_err(RootlessError::Helper)?;
         let (answer, mut tell) = pipe().map_err(RootlessError::Helper)?;
         let parent = std::process::id();
-        let call = Call::Clone3 {
-            flags: CloneFlags::empty(),
-            exit_signal: "SIGCHLD",
-            cgroup: None,
-        };
+        let call = Call::Clone3 { flags: CloneFlags::empty(), exit_signal: "SIGCHLD", cgroup: None };
         let why = "a helper that stays outside of the new namespace, to map more ids into it";
         match because(Actor::Daemon, why, || kernel.call(&call)) {
             Ok(Ret::Pid { pid, pidfd }) => {
@@ -183,11 +159,7 @@ fn outside(mut wait: PipeReader, parent: u32, uid: u32, gid: u32) -> Result<(), 
     if wait.read(&mut byte).unwrap_or(0) == 0 {
         return Err("the engine went away".into());
     }
-    let name = nix::unistd::User::from_uid(uid.into())
-        .ok()
-        .flatten()
-        .map(|u| u.name)
-        .unwrap_or_default();
+    let name = nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|u| u.name).unwrap_or_default();
     let uids = range("/etc/subuid", &name, uid)?;
     let gids = range("/etc/subgid", &name, uid)?;
     map("newuidmap", parent, uid, uids)?;
@@ -196,19 +168,11 @@ fn outside(mut wait: PipeReader, parent: u32, uid: u32, gid: u32) -> Result<(), 
 
 fn map(program: &str, parent: u32, own: u32, (start, count): (u64, u64)) -> Result<(), String> {
     let arguments = [u64::from(parent), 0, own.into(), 1, 1, start, count].map(|n| n.to_string());
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output();
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!(
-            "{program}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-        Err(_) => Err(format!(
-            "{program} is not installed (Debian: package uidmap, Fedora: shadow-utils)"
-        )),
+        Ok(output) => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(_) => Err(format!("{program} is not installed (Debian: package uidmap, Fedora: shadow-utils)")),
     }
 }
 
@@ -223,8 +187,7 @@ fn parse_range(text: &str, name: &str, uid: u32) -> Option<(u64, u64)> {
         let mut parts = line.trim().split(':');
         let (who, start, count) = (parts.next()?, parts.next()?, parts.next()?);
         let mine = who == uid.to_string() || (!name.is_empty() && who == name);
-        mine.then(|| Some((start.parse().ok()?, count.parse().ok()?)))
-            .flatten()
+        mine.then(|| Some((start.parse().ok()?, count.parse().ok()?))).flatten()
     })
 }
 
@@ -243,15 +206,7 @@ mod tests {
 
     #[test]
     fn what_is_forbidden_names_the_way_out() {
-        assert!(
-            RootlessError::Forbidden(Errno::ENOSPC)
-                .to_string()
-                .contains("user.max_user_namespaces")
-        );
-        assert!(
-            RootlessError::Forbidden(Errno::EPERM)
-                .to_string()
-                .contains("unprivileged_userns_clone")
-        );
+        assert!(RootlessError::Forbidden(Errno::ENOSPC).to_string().contains("user.max_user_namespaces"));
+        assert!(RootlessError::Forbidden(Errno::EPERM).to_string().contains("unprivileged_userns_clone"));
     }
 }

@@ -50,24 +50,21 @@ impl Step {
     /// It worked: the value for `result.ok`, and the line for a person (present tense, no full stop).
     pub fn ok(self, _value: impl Serialize, _summary: impl FnOnce() -> String) {}
     /// It failed: symbolic errno or error code, the message, and the line for a person.
-    pub fn fail(
-        self,
-        _errno: &str,
-        _message: impl std::fmt::Display,
-        _summary: impl FnOnce() -> String,
-    ) {
-    }
+    pub fn fail(self, _errno: &str, _message: impl std::fmt::Display, _summary: impl FnOnce() -> String) {}
 }
 
 /// One call of the kernel, told by the `Traced` decorator.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CallEvent {
+    /// Who made it, where that is not this process.
+    pub pid: Option<u32>,
     pub actor: Actor,
-    pub op: &'static str,
+    pub op: String,
     pub ts: u64,
     pub dur: Option<u64>,
     pub args: serde_json::Map<String, Value>,
     pub result: Option<super::event::Outcome>,
-    pub why: Option<&'static str>,
+    pub why: Option<String>,
     pub summary: String,
 }
 
@@ -82,3 +79,8 @@ pub fn set_pid(_pid: u32) {}
 
 /// From now on the steps of this process belong to `trace_id` below `parent`, and go to `fd` as NDJSON.
 pub fn install_process(_trace_id: &str, _parent: &str, _fd: std::os::fd::OwnedFd) {}
+
+/// The descriptor that events of this process go to, to be handed to a process that it makes.
+pub fn process_fd() -> Option<i32> {
+    None
+}
