@@ -46,12 +46,7 @@ fn passwd(text: &str) -> impl Iterator<Item = Passwd<'_>> {
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
         let home = fields.nth(1).unwrap_or("");
-        Some(Passwd {
-            name,
-            uid,
-            gid,
-            home,
-        })
+        Some(Passwd { name, uid, gid, home })
     })
 }
 
@@ -91,12 +86,7 @@ fn group_id(wanted: &str, group_file: &str) -> Result<u32, AccountError> {
 ///
 /// # Errors
 /// Names that the image does not have, and numbers that no id can be.
-pub fn look_up(
-    user: &str,
-    group_add: &[String],
-    passwd_file: &str,
-    group_file: &str,
-) -> Result<Account, AccountError> {
+pub fn look_up(user: &str, group_add: &[String], passwd_file: &str, group_file: &str) -> Result<Account, AccountError> {
     let (user, group) = user.split_once(':').unwrap_or((user, ""));
     let number = if user.is_empty() { Some(0) } else { id(user)? };
     let entry = passwd(passwd_file).find(|e| e.name == user || Some(e.uid) == number);
@@ -106,11 +96,7 @@ pub fn look_up(
         (None, None) => return Err(AccountError::NoSuchUser(user.into())),
     };
     let mut additional_gids = vec![];
-    let gid = if group.is_empty() {
-        entry.as_ref().map_or(0, |e| e.gid)
-    } else {
-        group_id(group, group_file)?
-    };
+    let gid = if group.is_empty() { entry.as_ref().map_or(0, |e| e.gid) } else { group_id(group, group_file)? };
     additional_gids.push(gid);
     if let (true, Some(e)) = (group.is_empty(), &entry) {
         let belongs = groups(group_file).filter(|g| g.members.split(',').any(|m| m == e.name));
@@ -121,16 +107,8 @@ pub fn look_up(
     }
     let mut seen = std::collections::HashSet::new();
     additional_gids.retain(|gid| seen.insert(*gid));
-    let home = entry
-        .map(|e| e.home)
-        .filter(|h| !h.is_empty())
-        .unwrap_or("/");
-    Ok(Account {
-        uid,
-        gid,
-        additional_gids,
-        home: home.into(),
-    })
+    let home = entry.map(|e| e.home).filter(|h| !h.is_empty()).unwrap_or("/");
+    Ok(Account { uid, gid, additional_gids, home: home.into() })
 }
 
 #[cfg(test)]
@@ -173,10 +151,7 @@ mod tests {
     fn a_number_need_not_be_known_but_a_name_must() {
         let some = of("4321").unwrap();
         assert_eq!((some.uid, some.gid, some.home.as_str()), (4321, 0, "/"));
-        assert_eq!(
-            of("eve").unwrap_err().to_string(),
-            "unable to find user eve: no matching entries in passwd file"
-        );
+        assert_eq!(of("eve").unwrap_err().to_string(), "unable to find user eve: no matching entries in passwd file");
         assert_eq!(
             of("ann:eve").unwrap_err().to_string(),
             "unable to find group eve: no matching entries in group file"

@@ -5,9 +5,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// Now: `2026-11-23T20:09:44.217765531Z`.
 pub fn now() -> String {
-    OffsetDateTime::now_utc()
-        .format(&Rfc3339)
-        .unwrap_or_else(|_| super::state::NEVER.into())
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_else(|_| super::state::NEVER.into())
 }
 
 /// Seconds since 1970; 0 for what is no time.

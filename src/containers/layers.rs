@@ -134,17 +134,9 @@ impl Layers {
             if !directories.is_empty() || is_whiteout(kind, &stat) {
                 break;
             }
-            return Ok(if kind == SFlag::S_IFLNK {
-                Found::Link(readlinkat(&entry, "")?)
-            } else {
-                Found::File(layer)
-            });
+            return Ok(if kind == SFlag::S_IFLNK { Found::Link(readlinkat(&entry, "")?) } else { Found::File(layer) });
         }
-        Ok(if directories.is_empty() {
-            Found::Nothing
-        } else {
-            Found::Directory(directories)
-        })
+        Ok(if directories.is_empty() { Found::Nothing } else { Found::Directory(directories) })
     }
 
     fn open_in(&self, layer: usize, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
@@ -174,12 +166,10 @@ fn is_opaque(directory: &OwnedFd) -> bool {
     use std::os::fd::AsRawFd as _;
     // An O_PATH descriptor has no attributes of its own: its name below /proc leads to the directory itself.
     let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    ["trusted.overlay.opaque", "user.overlay.opaque"]
-        .iter()
-        .any(|name| {
-            let mut value = [0u8; 1];
-            rustix::fs::getxattr(&path, *name, &mut value) == Ok(1) && value[0] == b'y'
-        })
+    ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
+        let mut value = [0u8; 1];
+        rustix::fs::getxattr(&path, *name, &mut value) == Ok(1) && value[0] == b'y'
+    })
 }
 
 #[cfg(test)]
@@ -200,10 +190,7 @@ mod tests {
 
     fn read(layers: &[&tempfile::TempDir], path: &str) -> Option<String> {
         let layers = Layers::open(layers.iter().map(|d| d.path())).unwrap();
-        layers
-            .read(Path::new(path), 1000)
-            .unwrap()
-            .map(|b| String::from_utf8(b).unwrap())
+        layers.read(Path::new(path), 1000).unwrap().map(|b| String::from_utf8(b).unwrap())
     }
 
     #[test]
@@ -221,10 +208,7 @@ mod tests {
         let top = layer(&[("etc", "a file now")]);
         let low = layer(&[("etc/passwd", "old")]);
         assert_eq!(read(&[&top, &low], "/etc/passwd"), None);
-        let (top, low) = (
-            layer(&[("etc/group", "g")]),
-            layer(&[("etc", "was a file")]),
-        );
+        let (top, low) = (layer(&[("etc/group", "g")]), layer(&[("etc", "was a file")]));
         assert_eq!(read(&[&top, &low], "/etc/passwd"), None);
     }
 
@@ -250,10 +234,7 @@ mod tests {
     fn a_layer_that_is_not_there_is_left_out() {
         let low = layer(&[("a", "1")]);
         let layers = Layers::open([Path::new("/nonexistent/upper"), low.path()]).unwrap();
-        assert_eq!(
-            layers.read(Path::new("a"), 10).unwrap().as_deref(),
-            Some(&b"1"[..])
-        );
+        assert_eq!(layers.read(Path::new("a"), 10).unwrap().as_deref(), Some(&b"1"[..]));
     }
 
     /// Needs CAP_MKNOD and CAP_SYS_ADMIN: says so where it can't run.
@@ -262,8 +243,7 @@ mod tests {
         let low = layer(&[("etc/passwd", "old"), ("etc/group", "g"), ("opt/a", "1")]);
         let top = layer(&[("etc/x", ""), ("opt/b", "2")]);
         let whiteout = top.path().join("etc/passwd");
-        let made =
-            nix::sys::stat::mknod(&whiteout, SFlag::S_IFCHR, nix::sys::stat::Mode::empty(), 0);
+        let made = nix::sys::stat::mknod(&whiteout, SFlag::S_IFCHR, nix::sys::stat::Mode::empty(), 0);
         if made.is_err() {
             eprintln!("not tested: making a whiteout needs CAP_MKNOD");
             return;

@@ -92,10 +92,7 @@ impl std::fmt::Display for Status {
 impl std::str::FromStr for Status {
     type Err = UnknownStatus;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        Status::ALL
-            .into_iter()
-            .find(|status| status.name() == s)
-            .ok_or_else(|| UnknownStatus(s.to_owned()))
+        Status::ALL.into_iter().find(|status| status.name() == s).ok_or_else(|| UnknownStatus(s.to_owned()))
     }
 }
 
@@ -144,10 +141,7 @@ impl Default for State {
 impl State {
     fn become_(&mut self, to: Status) -> Result<(), IllegalTransition> {
         if !self.status.may_become(to) {
-            return Err(IllegalTransition {
-                from: self.status,
-                to,
-            });
+            return Err(IllegalTransition { from: self.status, to });
         }
         self.status = to;
         if !to.is_live() {
@@ -174,12 +168,7 @@ impl State {
     }
 
     /// The container's process has ended, and somebody saw how.
-    pub fn exited(
-        &mut self,
-        code: i64,
-        oom_killed: bool,
-        at: &str,
-    ) -> Result<(), IllegalTransition> {
+    pub fn exited(&mut self, code: i64, oom_killed: bool, at: &str) -> Result<(), IllegalTransition> {
         self.become_(Status::Exited)?;
         self.exit_code = code;
         self.oom_killed = oom_killed;
@@ -314,10 +303,7 @@ mod tests {
 
     #[test]
     fn removing_leads_only_to_dead() {
-        let next: Vec<_> = Status::ALL
-            .into_iter()
-            .filter(|s| Status::Removing.may_become(*s))
-            .collect();
+        let next: Vec<_> = Status::ALL.into_iter().filter(|s| Status::Removing.may_become(*s)).collect();
         assert_eq!(next, [Status::Dead]);
     }
 

@@ -121,11 +121,7 @@ pub struct StoreError {
 }
 
 fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
-    move |source| StoreError {
-        step,
-        path: path.to_owned(),
-        source,
-    }
+    move |source| StoreError { step, path: path.to_owned(), source }
 }
 
 /// What was found at the start.
@@ -159,10 +155,7 @@ impl Store {
     }
 
     pub fn bundle(&self, id: &str) -> Bundle {
-        Bundle {
-            dir: self.root.join(id),
-            id: id.into(),
-        }
+        Bundle { dir: self.root.join(id), id: id.into() }
     }
 
     /// Makes the directory of a new container and its network files. It is no container until [`Store::save`].
@@ -192,11 +185,7 @@ impl Store {
     /// What the system answers; the old record is then still there.
     pub fn save(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.root.join(&record.id).join("container.json");
-        let durability = if record.auto_remove() {
-            Durability::Process
-        } else {
-            Durability::Machine
-        };
+        let durability = if record.auto_remove() { Durability::Process } else { Durability::Machine };
         serde_json::to_vec_pretty(record)
             .map_err(io::Error::from)
             .and_then(|bytes| write(&path, &bytes, durability, 0o600))
@@ -233,12 +222,7 @@ impl Store {
                     Ok(record) => loaded.records.push(record),
                     Err(error) => loaded.unreadable.push(failed("read", &path)(error)),
                 },
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                    ) =>
-                {
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                     loaded.half_made.push(name);
                 }
                 Err(error) => loaded.unreadable.push(failed("read", &path)(error)),
@@ -272,10 +256,7 @@ enum Durability {
 
 fn make_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(path)
+    fs::DirBuilder::new().recursive(true).mode(0o711).create(path)
 }
 
 fn write(path: &Path, bytes: &[u8], durability: Durability, mode: u32) -> io::Result<()> {
@@ -283,8 +264,7 @@ fn write(path: &Path, bytes: &[u8], durability: Durability, mode: u32) -> io::Re
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;
-    file.as_file()
-        .set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     if durability == Durability::Machine {
         file.as_file().sync_all()?;
     }
@@ -297,11 +277,7 @@ fn write(path: &Path, bytes: &[u8], durability: Durability, mode: u32) -> io::Re
 
 /// hosts(5) of a container that has no network but loopback.
 fn hosts(hostname: &str, domain: &str) -> String {
-    let own = if domain.is_empty() {
-        hostname.to_owned()
-    } else {
-        format!("{hostname}.{domain} {hostname}")
-    };
+    let own = if domain.is_empty() { hostname.to_owned() } else { format!("{hostname}.{domain} {hostname}") };
     format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
          ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.0.1\t{own}\n"
@@ -318,12 +294,7 @@ mod tests {
     use super::*;
 
     fn record(id: &str) -> Record {
-        Record::new(
-            id.into(),
-            "bold_carver".into(),
-            "sha256:00".into(),
-            ContainerCreateBody::default(),
-        )
+        Record::new(id.into(), "bold_carver".into(), "sha256:00".into(), ContainerCreateBody::default())
     }
 
     fn store() -> (tempfile::TempDir, Store) {
@@ -343,10 +314,7 @@ mod tests {
         let loaded = store.load().unwrap();
         assert_eq!(loaded.records, [record]);
         assert!(loaded.half_made.is_empty() && loaded.unreadable.is_empty());
-        let names: Vec<_> = fs::read_dir(store.root().join("aa11"))
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let names: Vec<_> = fs::read_dir(store.root().join("aa11")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 4, "no temporary file stays: {names:?}");
     }
 
@@ -369,11 +337,7 @@ mod tests {
         fs::write(store.root().join("dd44/container.json"), "{").unwrap();
         store.make("ee55", "ee55", "").unwrap();
         let other = record("ff66");
-        fs::write(
-            store.root().join("ee55/container.json"),
-            serde_json::to_vec(&other).unwrap(),
-        )
-        .unwrap();
+        fs::write(store.root().join("ee55/container.json"), serde_json::to_vec(&other).unwrap()).unwrap();
         let loaded = store.load().unwrap();
         assert_eq!(loaded.unreadable.len(), 2);
         assert!(loaded.half_made.is_empty() && loaded.records.is_empty());

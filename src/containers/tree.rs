@@ -58,18 +58,10 @@ pub fn delete(kernel: &dyn Kernel, parent: &Path, name: &str) -> Result<Deleted,
         Ok(top) => OwnedFd::from(top),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Deleted::default()),
         Err(error) => {
-            return Err(fail("open")(Errno::from_raw(
-                error.raw_os_error().unwrap_or(0),
-            )));
+            return Err(fail("open")(Errno::from_raw(error.raw_os_error().unwrap_or(0))));
         }
     };
-    let mut deleter = Deleter {
-        kernel,
-        top: top.as_raw_fd(),
-        path: &path,
-        moved: 0,
-        deleted: Deleted::default(),
-    };
+    let mut deleter = Deleter { kernel, top: top.as_raw_fd(), path: &path, moved: 0, deleted: Deleted::default() };
     because(Actor::Layer, WHY, || {
         deleter.entry(&top, OsStr::new(name), None, 0)?;
         // Each pass empties what was moved up, and may move up more.
@@ -94,19 +86,11 @@ fn moved_name(path: &Path, n: u64) -> OsString {
 
 impl Deleter<'_> {
     fn error(&self, call: &'static str, errno: Errno) -> TreeError {
-        TreeError {
-            path: self.path.to_owned(),
-            call,
-            errno,
-        }
+        TreeError { path: self.path.to_owned(), call, errno }
     }
 
     fn unlink(&mut self, dir: RawFd, name: &OsStr, remove_dir: bool) -> Result<(), Errno> {
-        let call = Call::Unlinkat {
-            dirfd: Fd::Raw(dir),
-            pathname: name.into(),
-            remove_dir,
-        };
+        let call = Call::Unlinkat { dirfd: Fd::Raw(dir), pathname: name.into(), remove_dir };
         match self.kernel.call(&call) {
             Ok(_) if remove_dir => self.deleted.directories += 1,
             Ok(_) => self.deleted.files += 1,
@@ -117,17 +101,9 @@ impl Deleter<'_> {
     }
 
     /// One name in the directory `dir`.
-    fn entry(
-        &mut self,
-        dir: &OwnedFd,
-        name: &OsStr,
-        kind: Option<Type>,
-        depth: usize,
-    ) -> Result<(), TreeError> {
+    fn entry(&mut self, dir: &OwnedFd, name: &OsStr, kind: Option<Type>, depth: usize) -> Result<(), TreeError> {
         if kind.is_some_and(|k| k != Type::Directory) {
-            return self
-                .unlink(dir.as_raw_fd(), name, false)
-                .map_err(|e| self.error("unlinkat", e));
+            return self.unlink(dir.as_raw_fd(), name, false).map_err(|e| self.error("unlinkat", e));
         }
         if depth > MAX_DEPTH {
             return self.move_up(dir, name);
@@ -137,9 +113,7 @@ impl Deleter<'_> {
             Err(Errno::ENOENT) => return Ok(()),
             // No directory after all (the kind was not known): a file, or a symlink, which is not followed.
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                return self
-                    .unlink(dir.as_raw_fd(), name, false)
-                    .map_err(|e| self.error("unlinkat", e));
+                return self.unlink(dir.as_raw_fd(), name, false).map_err(|e| self.error("unlinkat", e));
             }
             Err(errno) => return Err(self.error("openat2", errno)),
         };
@@ -147,8 +121,7 @@ impl Deleter<'_> {
             self.entry(&child, &name, kind, depth + 1)?;
         }
         drop(child);
-        self.unlink(dir.as_raw_fd(), name, true)
-            .map_err(|e| self.error("unlinkat", e))
+        self.unlink(dir.as_raw_fd(), name, true).map_err(|e| self.error("unlinkat", e))
     }
 
     /// Opens a directory for reading. One whose mode keeps even its owner out (overlayfs leaves `work/work` with
@@ -175,9 +148,7 @@ impl Deleter<'_> {
 
     /// The names in a directory, read before any of them is deleted.
     fn list(&self, dir: &OwnedFd) -> Result<Vec<(OsString, Option<Type>)>, TreeError> {
-        let copy = dir
-            .try_clone()
-            .map_err(|_| self.error("dup", Errno::EMFILE))?;
+        let copy = dir.try_clone().map_err(|_| self.error("dup", Errno::EMFILE))?;
         let mut reader = Dir::from_fd(copy).map_err(|e| self.error("readdir", e))?;
         let mut names = vec![];
         for entry in reader.iter() {
@@ -197,9 +168,7 @@ impl Deleter<'_> {
             newdirfd: Fd::Raw(self.top),
             newpath: moved_name(self.path, self.moved).into(),
         };
-        self.kernel
-            .call(&call)
-            .map_err(|e| self.error("renameat", e))?;
+        self.kernel.call(&call).map_err(|e| self.error("renameat", e))?;
         self.moved += 1;
         Ok(())
     }
@@ -247,14 +216,8 @@ mod tests {
     #[test]
     fn what_is_not_there_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(
-            delete(&LinuxKernel, dir.path(), "none"),
-            Ok(Deleted::default())
-        );
-        assert_eq!(
-            delete(&LinuxKernel, &dir.path().join("no"), "none"),
-            Ok(Deleted::default())
-        );
+        assert_eq!(delete(&LinuxKernel, dir.path(), "none"), Ok(Deleted::default()));
+        assert_eq!(delete(&LinuxKernel, &dir.path().join("no"), "none"), Ok(Deleted::default()));
     }
 
     #[test]

@@ -31,11 +31,7 @@ pub fn check(name: &str) -> Result<&str, NameError> {
     let mut bytes = bare.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
     let rest = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-    if first && rest && bare.len() > 1 {
-        Ok(bare)
-    } else {
-        Err(NameError::Invalid(name.to_owned()))
-    }
+    if first && rest && bare.len() > 1 { Ok(bare) } else { Err(NameError::Invalid(name.to_owned())) }
 }
 
 /// A name that nobody has: `bold_carver`, after some tries with a digit behind it.
@@ -63,19 +59,15 @@ pub fn find<'a>(
     wanted: &str,
 ) -> Result<&'a str, LookupError> {
     let name = wanted.strip_prefix('/').unwrap_or(wanted);
-    let exact = containers
-        .clone()
-        .find(|(id, _)| *id == wanted)
-        .or_else(|| containers.clone().find(|(_, n)| *n == name));
+    let exact =
+        containers.clone().find(|(id, _)| *id == wanted).or_else(|| containers.clone().find(|(_, n)| *n == name));
     if let Some((id, _)) = exact {
         return Ok(id);
     }
     if wanted.is_empty() {
         return Err(LookupError::NoSuch(wanted.into()));
     }
-    let mut matching = containers
-        .map(|(id, _)| id)
-        .filter(|id| id.starts_with(wanted));
+    let mut matching = containers.map(|(id, _)| id).filter(|id| id.starts_with(wanted));
     match (matching.next(), matching.next()) {
         (Some(id), None) => Ok(id),
         (None, _) => Err(LookupError::NoSuch(wanted.into())),
@@ -119,10 +111,7 @@ mod tests {
             check("x!").unwrap_err().to_string(),
             "Invalid container name (x!), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         );
-        let taken = NameError::Taken {
-            name: "tomcat01".into(),
-            id: "f383".into(),
-        };
+        let taken = NameError::Taken { name: "tomcat01".into(), id: "f383".into() };
         assert_eq!(
             taken.to_string(),
             "Conflict. The container name \"/tomcat01\" is already in use by container \"f383\". You have to remove (or rename) that container to be able to reuse that name."
@@ -135,9 +124,7 @@ mod tests {
             assert_eq!(check(good), Ok(good));
         }
         assert_eq!(check("/web"), Ok("web"));
-        for bad in [
-            "", "a", "/", "-ab", "_ab", "a b", "a/b", "ä1", "a\n", "//ab",
-        ] {
+        for bad in ["", "a", "/", "-ab", "_ab", "a b", "a/b", "ä1", "a\n", "//ab"] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,14 +1,12 @@
 //! The words of generated names: a mood and somebody who moved science, engineering or computing along.
 
 pub const ADJECTIVES: [&str; 72] = [
-    "able", "agile", "amber", "apt", "ardent", "avid", "balmy", "blithe", "bold", "brave",
-    "breezy", "bright", "brisk", "calm", "candid", "cheery", "civil", "clear", "clever", "cosmic",
-    "cozy", "crisp", "curious", "daring", "deft", "eager", "earnest", "easy", "fair", "fleet",
-    "fluent", "fond", "frank", "gentle", "glad", "golden", "grand", "hardy", "hearty", "honest",
-    "humble", "jolly", "keen", "kind", "lively", "loyal", "lucid", "lucky", "mellow", "merry",
-    "mild", "neat", "nimble", "noble", "patient", "plucky", "polite", "proud", "quick", "quiet",
-    "ready", "serene", "sharp", "silver", "smart", "snug", "steady", "sunny", "tidy", "vivid",
-    "warm", "witty",
+    "able", "agile", "amber", "apt", "ardent", "avid", "balmy", "blithe", "bold", "brave", "breezy", "bright", "brisk",
+    "calm", "candid", "cheery", "civil", "clear", "clever", "cosmic", "cozy", "crisp", "curious", "daring", "deft",
+    "eager", "earnest", "easy", "fair", "fleet", "fluent", "fond", "frank", "gentle", "glad", "golden", "grand",
+    "hardy", "hearty", "honest", "humble", "jolly", "keen", "kind", "lively", "loyal", "lucid", "lucky", "mellow",
+    "merry", "mild", "neat", "nimble", "noble", "patient", "plucky", "polite", "proud", "quick", "quiet", "ready",
+    "serene", "sharp", "silver", "smart", "snug", "steady", "sunny", "tidy", "vivid", "warm", "witty",
 ];
 
 pub const SURNAMES: [&str; 100] = [

@@ -2,8 +2,8 @@
 
 use bollard_stubs::models::ContainerCreateBody;
 use oci_spec::runtime::{
-    Capabilities, Capability, Linux, LinuxCapabilities, LinuxDevice, LinuxDeviceCgroup,
-    LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxResources,
+    Capabilities, Capability, Linux, LinuxCapabilities, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType,
+    LinuxNamespace, LinuxNamespaceType, LinuxResources,
 };
 
 /// What root may do in a container, by default: `CapEff: 00000000a80425fb` (capabilities(7)).
@@ -40,13 +40,7 @@ pub const MASKED_PATHS: [&str; 11] = [
 ];
 
 /// To be looked at, not changed.
-pub const READONLY_PATHS: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+pub const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The devices of every container (OCI runtime spec, Default Devices).
 const DEVICES: [(&str, i64, i64); 6] = [
@@ -71,14 +65,9 @@ pub(super) fn shares_name(config: &ContainerCreateBody) -> bool {
 
 /// `--security-opt no-new-privileges`
 pub(super) fn no_new_privileges(config: &ContainerCreateBody) -> bool {
-    let options = config
-        .host_config
-        .as_ref()
-        .and_then(|h| h.security_opt.as_ref());
+    let options = config.host_config.as_ref().and_then(|h| h.security_opt.as_ref());
     options.into_iter().flatten().any(|o| {
-        let value = o
-            .strip_prefix("no-new-privileges")
-            .map(|v| v.trim_start_matches([':', '=']));
+        let value = o.strip_prefix("no-new-privileges").map(|v| v.trim_start_matches([':', '=']));
         matches!(value, Some("" | "true"))
     })
 }
@@ -90,21 +79,13 @@ pub(super) fn capabilities(config: &ContainerCreateBody, uid: u32) -> LinuxCapab
         .host_config
         .iter()
         .flat_map(|h| h.cap_drop.iter().flatten())
-        .map(|name| {
-            name.to_ascii_uppercase()
-                .trim_start_matches("CAP_")
-                .to_owned()
-        })
+        .map(|name| name.to_ascii_uppercase().trim_start_matches("CAP_").to_owned())
         .collect();
     let kept: Capabilities = DEFAULT_CAPABILITIES
         .into_iter()
         .filter(|cap| !dropped.iter().any(|d| *d == "ALL" || *d == cap.to_string()))
         .collect();
-    let own = if uid == 0 {
-        kept.clone()
-    } else {
-        Capabilities::new()
-    };
+    let own = if uid == 0 { kept.clone() } else { Capabilities::new() };
     let mut capabilities = LinuxCapabilities::default();
     capabilities.set_bounding(Some(kept));
     capabilities.set_effective(Some(own.clone()));
@@ -117,8 +98,7 @@ pub(super) fn capabilities(config: &ContainerCreateBody, uid: u32) -> LinuxCapab
 pub(super) fn linux(config: &ContainerCreateBody, cgroup: &str) -> Linux {
     let host = config.host_config.as_ref();
     let paths = |own: Option<&Vec<String>>, default: &[&str]| {
-        own.cloned()
-            .unwrap_or_else(|| default.iter().map(|p| (*p).to_owned()).collect())
+        own.cloned().unwrap_or_else(|| default.iter().map(|p| (*p).to_owned()).collect())
     };
     let mut resources = LinuxResources::default();
     resources.set_devices(Some(device_rules()));
@@ -127,14 +107,8 @@ pub(super) fn linux(config: &ContainerCreateBody, cgroup: &str) -> Linux {
     linux.set_resources(Some(resources));
     linux.set_cgroups_path(Some(format!("/{cgroup}").into()));
     linux.set_devices(Some(devices()));
-    linux.set_masked_paths(Some(paths(
-        host.and_then(|h| h.masked_paths.as_ref()),
-        &MASKED_PATHS,
-    )));
-    linux.set_readonly_paths(Some(paths(
-        host.and_then(|h| h.readonly_paths.as_ref()),
-        &READONLY_PATHS,
-    )));
+    linux.set_masked_paths(Some(paths(host.and_then(|h| h.masked_paths.as_ref()), &MASKED_PATHS)));
+    linux.set_readonly_paths(Some(paths(host.and_then(|h| h.readonly_paths.as_ref()), &READONLY_PATHS)));
     linux
 }
 
@@ -176,26 +150,14 @@ fn device_rules() -> Vec<LinuxDeviceCgroup> {
     use LinuxDeviceType::{A, B, C};
     let rule = |allow, kind, major, minor, access: &str| {
         let mut rule = LinuxDeviceCgroup::default();
-        rule.set_allow(allow)
-            .set_typ(Some(kind))
-            .set_major(major)
-            .set_minor(minor)
-            .set_access(Some(access.into()));
+        rule.set_allow(allow).set_typ(Some(kind)).set_major(major).set_minor(minor).set_access(Some(access.into()));
         rule
     };
-    let mut rules = vec![
-        rule(false, A, None, None, "rwm"),
-        rule(true, C, None, None, "m"),
-        rule(true, B, None, None, "m"),
-    ];
-    let own = DEVICES
-        .into_iter()
-        .map(|(_, major, minor)| (major, Some(minor)));
+    let mut rules =
+        vec![rule(false, A, None, None, "rwm"), rule(true, C, None, None, "m"), rule(true, B, None, None, "m")];
+    let own = DEVICES.into_iter().map(|(_, major, minor)| (major, Some(minor)));
     // Terminals: /dev/pts/* (136), /dev/ptmx (5:2), /dev/console (5:1).
     let terminals = [(136, None), (5, Some(2)), (5, Some(1))];
-    rules.extend(
-        own.chain(terminals)
-            .map(|(major, minor)| rule(true, C, Some(major), minor, "rwm")),
-    );
+    rules.extend(own.chain(terminals).map(|(major, minor)| rule(true, C, Some(major), minor, "rwm")));
     rules
 }

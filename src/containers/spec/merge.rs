@@ -9,10 +9,7 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// [`SpecError`] for what can't be run, in Docker's words where it has some.
-pub fn merge(
-    mut body: ContainerCreateBody,
-    image: Option<&ImageConfig>,
-) -> Result<ContainerCreateBody, SpecError> {
+pub fn merge(mut body: ContainerCreateBody, image: Option<&ImageConfig>) -> Result<ContainerCreateBody, SpecError> {
     let none = ImageConfig::default();
     let image = image.unwrap_or(&none);
     command(&mut body, image);
@@ -24,10 +21,7 @@ pub fn merge(
     or_image(&mut body.user, image.user());
     or_image(&mut body.working_dir, image.working_dir());
     or_image(&mut body.stop_signal, image.stop_signal());
-    body.env = Some(environment(
-        body.env.unwrap_or_default(),
-        image.env().as_deref().unwrap_or(&[]),
-    ));
+    body.env = Some(environment(body.env.unwrap_or_default(), image.env().as_deref().unwrap_or(&[])));
     let mut labels: HashMap<String, String> = image.labels().clone().unwrap_or_default();
     labels.extend(body.labels.take().unwrap_or_default());
     body.labels = Some(labels);
@@ -99,10 +93,7 @@ fn check(body: &ContainerCreateBody) -> Result<(), SpecError> {
     let hostname = body.hostname.as_deref().unwrap_or("");
     let domain = body.domainname.as_deref().unwrap_or("");
     let user = body.user.as_deref().unwrap_or("");
-    if let Some(bad) = texts
-        .chain([directory, hostname, domain, user])
-        .find(|t| t.contains('\0'))
-    {
+    if let Some(bad) = texts.chain([directory, hostname, domain, user]).find(|t| t.contains('\0')) {
         return Err(SpecError::Nul(bad.replace('\0', "\\0")));
     }
     for name in [hostname, domain] {
@@ -129,9 +120,7 @@ fn check_host(host: &HostConfig) -> Result<(), SpecError> {
             _ => SpecError::Network(network.into()),
         });
     }
-    let foreign = |mode: &Option<String>| {
-        !matches!(mode.as_deref().unwrap_or(""), "" | "private" | "shareable")
-    };
+    let foreign = |mode: &Option<String>| !matches!(mode.as_deref().unwrap_or(""), "" | "private" | "shareable");
     if host.privileged == Some(true) {
         return refuse("--privileged");
     }
@@ -174,32 +163,14 @@ pub fn warnings(config: &ContainerCreateBody) -> Vec<String> {
             warnings.push(format!("rdock has no {what} yet: it is left out."));
         }
     };
-    let resources = [
-        host.memory,
-        host.nano_cpus,
-        host.cpu_shares,
-        host.cpu_quota,
-        host.pids_limit,
-    ];
-    warn(
-        resources.into_iter().any(set),
-        "limits on memory, processors and processes",
-    );
+    let resources = [host.memory, host.nano_cpus, host.cpu_shares, host.cpu_quota, host.pids_limit];
+    warn(resources.into_iter().any(set), "limits on memory, processors and processes");
     let ports = host.port_bindings.as_ref().is_some_and(|p| !p.is_empty());
-    warn(
-        ports || host.publish_all_ports == Some(true),
-        "published ports",
-    );
+    warn(ports || host.publish_all_ports == Some(true), "published ports");
     let restart = host.restart_policy.as_ref().and_then(|p| p.name);
     let restarts = restart.map(|name| name.to_string());
-    warn(
-        !matches!(restarts.as_deref(), None | Some("" | "no")),
-        "restart policy",
-    );
-    warn(
-        config.volumes.as_ref().is_some_and(|v| !v.is_empty()),
-        "volumes",
-    );
+    warn(!matches!(restarts.as_deref(), None | Some("" | "no")), "restart policy");
+    warn(config.volumes.as_ref().is_some_and(|v| !v.is_empty()), "volumes");
     warnings
 }
 
@@ -220,10 +191,7 @@ mod tests {
     }
 
     fn body(cmd: &[&str]) -> ContainerCreateBody {
-        ContainerCreateBody {
-            cmd: list(cmd),
-            ..Default::default()
-        }
+        ContainerCreateBody { cmd: list(cmd), ..Default::default() }
     }
 
     #[test]
@@ -242,20 +210,11 @@ mod tests {
         assert_eq!(argv(&merged), ["/entry", "/bin/bash"]);
         let merged = merge(body(&["x"]), Some(&image)).unwrap();
         assert_eq!(argv(&merged), ["/entry", "x"]);
-        let own = ContainerCreateBody {
-            entrypoint: list(&["/own"]),
-            ..Default::default()
-        };
+        let own = ContainerCreateBody { entrypoint: list(&["/own"]), ..Default::default() };
         assert_eq!(argv(&merge(own, Some(&image)).unwrap()), ["/own"]);
-        let none = ContainerCreateBody {
-            entrypoint: list(&[""]),
-            ..body(&["x"])
-        };
+        let none = ContainerCreateBody { entrypoint: list(&[""]), ..body(&["x"]) };
         assert_eq!(argv(&merge(none, Some(&image)).unwrap()), ["x"]);
-        let nothing = ContainerCreateBody {
-            entrypoint: list(&[""]),
-            ..Default::default()
-        };
+        let nothing = ContainerCreateBody { entrypoint: list(&[""]), ..Default::default() };
         assert_eq!(merge(nothing, Some(&image)), Err(SpecError::NoCommand));
         assert_eq!(merge(body(&[]), None), Err(SpecError::NoCommand));
     }
@@ -268,10 +227,7 @@ mod tests {
         let merged = merge(own, Some(&image())).unwrap();
         assert_eq!(merged.env, list(&["A=own", "B=1", "PATH=/bin"]));
         let labels = merged.labels.unwrap();
-        assert_eq!(
-            (labels["k"].as_str(), labels["l"].as_str()),
-            ("image", "own")
-        );
+        assert_eq!((labels["k"].as_str(), labels["l"].as_str()), ("image", "own"));
     }
 
     #[test]
@@ -285,58 +241,27 @@ mod tests {
             with(|b| b.working_dir = Some("tmp".into())),
             "the working directory 'tmp' is invalid, it needs to be an absolute path"
         );
-        assert_eq!(
-            with(|b| b.env = list(&["=x"])),
-            "invalid environment variable: =x"
-        );
+        assert_eq!(with(|b| b.env = list(&["=x"])), "invalid environment variable: =x");
         assert!(with(|b| b.env = list(&["A=\0"])).contains("NUL"));
         assert!(with(|b| b.hostname = Some("a\nb".into())).contains("hostname"));
-        assert_eq!(
-            with(|b| b.stop_signal = Some("SIGNOPE".into())),
-            "Invalid signal: SIGNOPE"
-        );
+        assert_eq!(with(|b| b.stop_signal = Some("SIGNOPE".into())), "Invalid signal: SIGNOPE");
         let host = |host: HostConfig| {
-            let body = ContainerCreateBody {
-                host_config: Some(host),
-                ..body(&["x"])
-            };
+            let body = ContainerCreateBody { host_config: Some(host), ..body(&["x"]) };
             merge(body, None).map(drop).unwrap_err().to_string()
         };
         let network = Some("blue".to_owned());
+        assert_eq!(host(HostConfig { network_mode: network, ..Default::default() }), "network blue not found");
         assert_eq!(
-            host(HostConfig {
-                network_mode: network,
-                ..Default::default()
-            }),
-            "network blue not found"
-        );
-        assert_eq!(
-            host(HostConfig {
-                privileged: Some(true),
-                ..Default::default()
-            }),
+            host(HostConfig { privileged: Some(true), ..Default::default() }),
             "rdock can't do --privileged yet"
         );
     }
 
     #[test]
     fn what_is_left_out_is_warned_of() {
-        let host_config = Some(HostConfig {
-            memory: Some(1 << 26),
-            ..Default::default()
-        });
-        let merged = merge(
-            ContainerCreateBody {
-                host_config,
-                ..body(&["x"])
-            },
-            None,
-        )
-        .unwrap();
-        assert_eq!(
-            warnings(&merged),
-            ["rdock has no limits on memory, processors and processes yet: it is left out."]
-        );
+        let host_config = Some(HostConfig { memory: Some(1 << 26), ..Default::default() });
+        let merged = merge(ContainerCreateBody { host_config, ..body(&["x"]) }, None).unwrap();
+        assert_eq!(warnings(&merged), ["rdock has no limits on memory, processors and processes yet: it is left out."]);
         assert!(warnings(&merge(body(&["x"]), None).unwrap()).is_empty());
     }
 }

@@ -70,9 +70,7 @@ pub struct Facts<'a> {
 pub fn hostname(config: &ContainerCreateBody, id: &str, host_name: &str) -> String {
     match config.hostname.as_deref() {
         Some(name) if !name.is_empty() => name.to_owned(),
-        _ if isolation::shares_network(config) || isolation::shares_name(config) => {
-            host_name.to_owned()
-        }
+        _ if isolation::shares_network(config) || isolation::shares_name(config) => host_name.to_owned(),
         _ => id.get(..12).unwrap_or(id).to_owned(),
     }
 }
@@ -87,8 +85,7 @@ pub fn build(config: &ContainerCreateBody, facts: &Facts<'_>) -> Spec {
     spec.set_version(OCI_VERSION.into());
     spec.set_root(Some(root));
     spec.set_process(Some(process(config, facts)));
-    let hostname =
-        (!isolation::shares_name(config)).then(|| hostname(config, facts.id, facts.host_name));
+    let hostname = (!isolation::shares_name(config)).then(|| hostname(config, facts.id, facts.host_name));
     spec.set_hostname(hostname);
     spec.set_domainname(config.domainname.clone().filter(|d| !d.is_empty()));
     spec.set_mounts(Some(mounts::defaults(host.and_then(|h| h.shm_size))));
@@ -103,10 +100,7 @@ pub fn build(config: &ContainerCreateBody, facts: &Facts<'_>) -> Spec {
 /// None in practice: the type has no maps with odd keys.
 pub fn to_json(spec: &Spec) -> Result<serde_json::Value, serde_json::Error> {
     let mut json = serde_json::to_value(spec)?;
-    if let Some(sets) = json
-        .pointer_mut("/process/capabilities")
-        .and_then(|c| c.as_object_mut())
-    {
+    if let Some(sets) = json.pointer_mut("/process/capabilities").and_then(|c| c.as_object_mut()) {
         for set in sets.values_mut().filter_map(|v| v.as_array_mut()) {
             set.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
         }
@@ -141,21 +135,14 @@ fn console_size(config: &ContainerCreateBody) -> Option<Size> {
     if height == 0 || width == 0 {
         return None;
     }
-    BoxBuilder::default()
-        .height(height)
-        .width(width)
-        .build()
-        .ok()
+    BoxBuilder::default().height(height).width(width).build().ok()
 }
 
 /// PATH, HOSTNAME and TERM, then the configuration's own (which win), then HOME from the image's passwd. A name
 /// without `=` takes the variable away.
 fn environment(config: &ContainerCreateBody, facts: &Facts<'_>) -> Vec<String> {
     let key = |v: &str| v.split('=').next().unwrap_or_default().to_owned();
-    let mut env = vec![
-        DEFAULT_PATH.to_owned(),
-        format!("HOSTNAME={}", hostname(config, facts.id, facts.host_name)),
-    ];
+    let mut env = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={}", hostname(config, facts.id, facts.host_name))];
     if config.tty.unwrap_or(false) {
         env.push("TERM=xterm".to_owned());
     }

@@ -16,35 +16,20 @@ const RTMIN: i32 = 34;
 pub fn parse(text: &str) -> Result<i32, SpecError> {
     let wrong = || SpecError::Signal(text.to_owned());
     if let Ok(number) = text.parse::<i32>() {
-        return Some(number)
-            .filter(|n| (1..=MAX).contains(n))
-            .ok_or_else(wrong);
+        return Some(number).filter(|n| (1..=MAX).contains(n)).ok_or_else(wrong);
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
         (Some(""), _) => Some(RTMIN),
         (_, Some("")) => Some(MAX),
-        (Some(more), _) => more
-            .parse::<i32>()
-            .ok()
-            .filter(|n| *n >= 0)
-            .map(|n| RTMIN + n),
-        (_, Some(less)) => less
-            .parse::<i32>()
-            .ok()
-            .filter(|n| *n <= 0)
-            .map(|n| MAX + n),
+        (Some(more), _) => more.parse::<i32>().ok().filter(|n| *n >= 0).map(|n| RTMIN + n),
+        (_, Some(less)) => less.parse::<i32>().ok().filter(|n| *n <= 0).map(|n| MAX + n),
         _ => None,
     };
     real_time
         .filter(|n| (RTMIN..=MAX).contains(n))
-        .or_else(|| {
-            format!("SIG{name}")
-                .parse::<Signal>()
-                .ok()
-                .map(|s| s as i32)
-        })
+        .or_else(|| format!("SIG{name}").parse::<Signal>().ok().map(|s| s as i32))
         .ok_or_else(wrong)
 }
 
@@ -59,22 +44,13 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_read() {
-        for (text, number) in [
-            ("SIGTERM", 15),
-            ("term", 15),
-            ("KILL", 9),
-            ("9", 9),
-            ("RTMIN", 34),
-            ("SIGRTMIN+3", 37),
-            ("RTMAX-1", 63),
-        ] {
+        for (text, number) in
+            [("SIGTERM", 15), ("term", 15), ("KILL", 9), ("9", 9), ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63)]
+        {
             assert_eq!(parse(text), Ok(number), "{text}");
         }
         for text in ["", "0", "65", "-9", "NOPE", "RTMIN+40", "RTMAX+1"] {
-            assert_eq!(
-                parse(text).unwrap_err().to_string(),
-                format!("Invalid signal: {text}")
-            );
+            assert_eq!(parse(text).unwrap_err().to_string(), format!("Invalid signal: {text}"));
         }
         assert_eq!((name(9).as_str(), name(40).as_str()), ("SIGKILL", "40"));
     }

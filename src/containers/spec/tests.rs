@@ -7,28 +7,15 @@ use std::collections::HashSet;
 const ID: &str = "82893955fb41aaaabbbbccccddddeeeeffff00001111222233334444555566667";
 
 fn root() -> Account {
-    Account {
-        uid: 0,
-        gid: 0,
-        additional_gids: vec![0],
-        home: "/root".into(),
-    }
+    Account { uid: 0, gid: 0, additional_gids: vec![0], home: "/root".into() }
 }
 
 fn config(cmd: &[&str]) -> ContainerCreateBody {
-    ContainerCreateBody {
-        cmd: Some(cmd.iter().map(|s| (*s).to_owned()).collect()),
-        ..Default::default()
-    }
+    ContainerCreateBody { cmd: Some(cmd.iter().map(|s| (*s).to_owned()).collect()), ..Default::default() }
 }
 
 fn built(config: &ContainerCreateBody, account: &Account) -> Spec {
-    let facts = Facts {
-        id: ID,
-        account,
-        host_name: "lab",
-        cgroup: "rdock-1/x",
-    };
+    let facts = Facts { id: ID, account, host_name: "lab", cgroup: "rdock-1/x" };
     build(config, &facts)
 }
 
@@ -51,36 +38,19 @@ fn bits(set: &Option<HashSet<Capability>>) -> u64 {
         "SETFCAP" => 31,
         other => panic!("{other} is not one of Docker's"),
     };
-    set.iter()
-        .flatten()
-        .fold(0, |bits, cap| bits | 1 << number(cap))
+    set.iter().flatten().fold(0, |bits, cap| bits | 1 << number(cap))
 }
 
 #[test]
 fn root_has_dockers_capabilities_and_others_have_none() {
     let spec = built(&config(&["true"]), &root());
-    let caps = spec
-        .process()
-        .as_ref()
-        .unwrap()
-        .capabilities()
-        .clone()
-        .unwrap();
+    let caps = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
     assert_eq!(bits(caps.effective()), 0xa804_25fb);
     assert_eq!(bits(caps.permitted()), 0xa804_25fb);
     assert_eq!(bits(caps.bounding()), 0xa804_25fb);
-    let ann = Account {
-        uid: 1000,
-        ..root()
-    };
+    let ann = Account { uid: 1000, ..root() };
     let spec = built(&config(&["true"]), &ann);
-    let caps = spec
-        .process()
-        .as_ref()
-        .unwrap()
-        .capabilities()
-        .clone()
-        .unwrap();
+    let caps = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
     assert_eq!(bits(caps.effective()) | bits(caps.permitted()), 0);
     assert_eq!(bits(caps.inheritable()) | bits(caps.ambient()), 0);
     assert_eq!(bits(caps.bounding()), 0xa804_25fb);
@@ -91,48 +61,26 @@ fn a_plain_container_has_dockers_process() {
     let spec = built(&config(&["sleep", "1"]), &root());
     let process = spec.process().as_ref().unwrap();
     assert_eq!(process.args().as_deref().unwrap(), ["sleep", "1"]);
-    assert_eq!(
-        process.env().as_deref().unwrap(),
-        [DEFAULT_PATH, "HOSTNAME=82893955fb41", "HOME=/root"]
-    );
+    assert_eq!(process.env().as_deref().unwrap(), [DEFAULT_PATH, "HOSTNAME=82893955fb41", "HOME=/root"]);
     assert_eq!(process.cwd().to_str(), Some("/"));
     assert_eq!(process.terminal(), Some(false));
     assert!(process.rlimits().is_none());
     assert_eq!(spec.hostname().as_deref(), Some("82893955fb41"));
-    assert_eq!(
-        spec.root().as_ref().unwrap().path().to_str(),
-        Some("merged")
-    );
+    assert_eq!(spec.root().as_ref().unwrap().path().to_str(), Some("merged"));
 }
 
 #[test]
 fn a_terminal_brings_term_and_its_size() {
     let mut config = config(&["sh"]);
     config.tty = Some(true);
-    config.host_config = Some(HostConfig {
-        console_size: Some(vec![46, 150]),
-        ..Default::default()
-    });
+    config.host_config = Some(HostConfig { console_size: Some(vec![46, 150]), ..Default::default() });
     let spec = built(&config, &root());
     let process = spec.process().as_ref().unwrap();
     let size = process.console_size().unwrap();
     assert_eq!((size.height(), size.width()), (46, 150));
-    assert!(
-        process
-            .env()
-            .as_ref()
-            .unwrap()
-            .contains(&"TERM=xterm".to_owned())
-    );
+    assert!(process.env().as_ref().unwrap().contains(&"TERM=xterm".to_owned()));
     config.tty = Some(false);
-    assert!(
-        built(&config, &root())
-            .process()
-            .as_ref()
-            .unwrap()
-            .console_size()
-            .is_none()
-    );
+    assert!(built(&config, &root()).process().as_ref().unwrap().console_size().is_none());
 }
 
 #[test]
@@ -148,30 +96,18 @@ fn the_configurations_variables_win() {
 #[test]
 fn the_hosts_network_brings_the_hosts_name() {
     let mut config = config(&["sh"]);
-    config.host_config = Some(HostConfig {
-        network_mode: Some("host".into()),
-        ..Default::default()
-    });
+    config.host_config = Some(HostConfig { network_mode: Some("host".into()), ..Default::default() });
     let spec = built(&config, &root());
     assert_eq!(spec.hostname().as_deref(), Some("lab"));
     let linux = spec.linux().as_ref().unwrap();
-    let kinds: Vec<_> = linux
-        .namespaces()
-        .iter()
-        .flatten()
-        .map(|n| n.typ())
-        .collect();
+    let kinds: Vec<_> = linux.namespaces().iter().flatten().map(|n| n.typ()).collect();
     assert!(!kinds.contains(&LinuxNamespaceType::Network));
     assert!(kinds.contains(&LinuxNamespaceType::Uts));
 }
 
 #[test]
 fn json_is_the_same_every_time() {
-    let json = || {
-        to_json(&built(&config(&["sh"]), &root()))
-            .unwrap()
-            .to_string()
-    };
+    let json = || to_json(&built(&config(&["sh"]), &root())).unwrap().to_string();
     assert_eq!(json(), json());
     let back: Spec = serde_json::from_str(&json()).unwrap();
     assert_eq!(back, built(&config(&["sh"]), &root()));
@@ -184,38 +120,27 @@ fn any_config() -> impl Strategy<Value = ContainerCreateBody> {
     let cap = prop::sample::select(vec!["ALL", "CHOWN", "CAP_KILL", "setuid", "SYS_ADMIN", "x"]);
     let host = (
         prop::option::of(prop::collection::vec(cap.prop_map(str::to_owned), 0..4)),
-        prop::option::of(prop::sample::select(vec![
-            "none", "bridge", "host", "default",
-        ])),
+        prop::option::of(prop::sample::select(vec!["none", "bridge", "host", "default"])),
         prop::option::of(any::<i64>()),
         any::<Option<bool>>(),
     )
-        .prop_map(
-            |(cap_drop, network, shm_size, readonly_rootfs)| HostConfig {
-                cap_drop,
-                network_mode: network.map(str::to_owned),
-                shm_size,
-                readonly_rootfs,
-                ..Default::default()
-            },
-        );
-    (
-        words(),
-        words(),
-        words(),
-        prop::option::of(host),
-        any::<Option<bool>>(),
+        .prop_map(|(cap_drop, network, shm_size, readonly_rootfs)| HostConfig {
+            cap_drop,
+            network_mode: network.map(str::to_owned),
+            shm_size,
+            readonly_rootfs,
+            ..Default::default()
+        });
+    (words(), words(), words(), prop::option::of(host), any::<Option<bool>>()).prop_map(
+        |(cmd, entrypoint, env, host_config, tty)| ContainerCreateBody {
+            cmd,
+            entrypoint,
+            env,
+            host_config,
+            tty,
+            ..Default::default()
+        },
     )
-        .prop_map(
-            |(cmd, entrypoint, env, host_config, tty)| ContainerCreateBody {
-                cmd,
-                entrypoint,
-                env,
-                host_config,
-                tty,
-                ..Default::default()
-            },
-        )
 }
 
 proptest! {
