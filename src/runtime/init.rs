@@ -39,11 +39,6 @@ impl Parent for &Up {
 
 /// Carries out `program` and does not come back.
 pub(super) fn run<K: Kernel>(kernel: &K, program: &[Step], streams: &[OwnedFd; 3], up: &Up) -> ! {
-    if trace::enabled() {
-        // The host's /proc is still there: its `self` is this process as the host numbers it.
-        let pid = std::fs::read_link("/proc/self").ok().and_then(|p| p.to_str()?.parse().ok());
-        trace::set_pid(pid.unwrap_or_else(std::process::id));
-    }
     linux::clear_signals();
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let mut interpreter = Interpreter::new(kernel, up);

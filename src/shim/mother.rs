@@ -3,7 +3,7 @@
 
 use super::packet::Connection;
 use super::protocol::Start;
-use super::server::{plan_of, spec_of};
+use super::server::{listen_in, plan_of, spec_of};
 use crate::kernel::linux::{self, LinuxKernel};
 use crate::kernel::traced::{Recorded, Traced};
 use crate::kernel::{Call, Errno, Kernel, Ret};
@@ -27,6 +27,7 @@ pub(super) struct Prepared {
     /// Calls that were made before anybody could listen; told when somebody does.
     past: Vec<CallEvent>,
     start: Option<Start>,
+    trace: Option<i32>,
 }
 
 /// Mother → shim, once: what [`Mother::bear`] gives back (the pidfd comes beside it), and the calls that were made.
@@ -64,7 +65,15 @@ impl Prepared {
             Ok(Ret::Pid { pid, pidfd }) => {
                 drop(linux::adopt(pidfd));
                 let socket = Connection::new(mine);
-                Some(Prepared { cgroup, preparation, socket: Some(socket), pid, past: kernel.take(), start: None })
+                Some(Prepared {
+                    cgroup,
+                    preparation,
+                    socket: Some(socket),
+                    pid,
+                    past: kernel.take(),
+                    start: None,
+                    trace: None,
+                })
             }
             _ => {
                 Interpreter::new(&kernel, NoParent).run_all(&preparation.after);
@@ -73,9 +82,10 @@ impl Prepared {
         }
     }
 
-    /// The container that was asked for.
-    pub(super) fn expect(&mut self, start: &Start) {
+    /// The container that was asked for, and where events go.
+    pub(super) fn expect(&mut self, start: &Start, trace: Option<i32>) {
         self.start = Some(start.clone());
+        self.trace = trace;
     }
 
     /// The connection is the process's life line: without it, it ends.
@@ -99,7 +109,7 @@ impl Mother for Prepared {
         let io = |e: std::io::Error| failed("ask the prepared process", Errno::from_raw(e.raw_os_error().unwrap_or(0)));
         let [stdin, stdout, stderr] = &streams;
         let mut fds = vec![stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), up.as_raw_fd()];
-        fds.extend(trace::process_fd());
+        fds.extend(self.trace);
         let socket = self.socket.as_ref().ok_or_else(|| failed("ask the prepared process", Errno::ENOTCONN))?;
         socket.send(&self.start, &fds).map_err(io)?;
         let answer = socket.receive::<Born>();
@@ -139,7 +149,7 @@ fn wait_and_bear(socket: &Connection, preparation: &Preparation, cgroup: &str) -
     // What the new process tells goes straight to the daemon.
     // (An explanation that nobody reads costs nothing: no descriptor comes then.)
     if let (Some(context), Some(fd)) = (&start.trace, fds.next()) {
-        trace::install_process(&context.trace_id, &context.parent, fd);
+        listen_in(context, fd);
     }
     // The same inputs give the same plan as in the shim.
     let plan = spec_of(&start).and_then(|spec| plan_of(&start, &spec, Some(cgroup)));

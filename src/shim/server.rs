@@ -4,13 +4,14 @@ use super::attach::{Attached, Stream};
 use super::log::{Log, now};
 use super::mother::Prepared;
 use super::packet::Connection;
-use super::protocol::{Attach, ExitRecord, Failure, Reply, Request, Start};
+use super::protocol::{Attach, ExitRecord, Failure, Reply, Request, Start, TraceContext};
 use super::streams::{self, Input, read_some};
 use crate::kernel::{Call, Fd, Kernel, linux};
 use crate::runtime::facts::Facts;
 use crate::runtime::interpret::StepError;
 use crate::runtime::lifecycle::{self, Running};
 use crate::runtime::plan::{self, Overlay, Plan};
+use crate::trace::transport::NdjsonWriter;
 use crate::trace::{self, Actor};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, listen, socket};
@@ -19,6 +20,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long clients may take to read the last output of a container that has ended.
@@ -67,11 +69,10 @@ impl<'k, K: Kernel> Shim<'k, K> {
         connection: Connection,
         mut prepared: Option<Prepared>,
     ) -> Result<Shim<'k, K>, (Connection, Failure)> {
-        if let (Some(context), true) = (&start.trace, fds.len() > start.attach.len()) {
-            trace::install_process(&context.trace_id, &context.parent, fds.swap_remove(start.attach.len()));
-        }
+        let trace = if fds.len() > start.attach.len() { Some(fds.swap_remove(start.attach.len())) } else { None };
+        let trace = start.trace.as_ref().zip(trace).and_then(|(context, fd)| listen_in(context, fd));
         if let Some(prepared) = &mut prepared {
-            prepared.expect(&start);
+            prepared.expect(&start, trace);
         }
         match Self::make(kernel, &start, fds, prepared) {
             Ok((plan, running, parts)) => {
@@ -368,6 +369,15 @@ impl<'k, K: Kernel> Shim<'k, K> {
             let _ = connection.send(&Reply::Exited(record.clone()), &[]);
         }
     }
+}
+
+/// From now on this process tells what it does, over `fd`. Gives back the number under which a process that it
+/// makes is handed the same.
+pub(super) fn listen_in(context: &TraceContext, fd: OwnedFd) -> Option<i32> {
+    let raw = fd.as_raw_fd();
+    let sink = Arc::new(NdjsonWriter::new(fd).ok()?);
+    trace::install_process(context.trace_id.parse().ok()?, context.parent.parse().ok(), sink).ok()?;
+    Some(raw)
 }
 
 /// What [`Shim::make`] has opened.
