@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!            start                    exit
-//!  created ────────▶ running ◀─────────────────▶ exited ──┐
-//!     │               │  ▲ pause/unpause   start          │ remove
-//!     │               ▼  │                                ▼
-//!     │              paused        dead ─────────────▶ removing ──▶ (gone)
+//!  created ────────▶ running ─────────────────▶ exited ──┐
+//!     │              │  ▲  ▲          start       │       │ remove
+//!     │        pause ▼  │  └───────────┬──────────┘       ▼
+//!     │             paused          dead ───────────▶ removing ──▶ (gone)
 //!     └──────────────────────────────────────────────────▲
 //! ```
 //!
@@ -73,8 +73,7 @@ impl Status {
         match (self, next) {
             (Created | Exited | Dead | Restarting, Running) => true,
             (Running, Paused) | (Paused, Running) => true,
-            // Created: a start that the daemon did not live to see is told by the shim's exit record.
-            (Created | Running | Paused | Restarting, Exited | Dead) => true,
+            (Running | Paused | Restarting, Exited | Dead) => true,
             (Running | Exited, Restarting) => true,
             (Created | Exited | Dead, Removing) => true,
             (Removing, Dead) => true,
@@ -174,6 +173,15 @@ impl State {
         self.oom_killed = oom_killed;
         self.finished_at = at.into();
         Ok(())
+    }
+
+    /// The container was started and ended while there was no daemon to see it; the shim's record tells of it.
+    pub fn ended_unseen(&mut self, code: i64, oom_killed: bool, at: &str) -> Result<(), IllegalTransition> {
+        if !self.status.is_up() {
+            // Its pid was never known; any number does until the next line takes it away.
+            self.started(1, at)?;
+        }
+        self.exited(code, oom_killed, at)
     }
 
     /// The container's process has ended, and nobody saw how.
