@@ -173,7 +173,11 @@ pub enum Call {
         nstype: CloneFlags,
     },
     /// execve(2): returns only when it failed.
-    Execve { pathname: PathBuf, argv: Vec<String>, envp: Vec<String> },
+    Execve {
+        pathname: PathBuf,
+        argv: Vec<String>,
+        envp: Vec<String>,
+    },
     /// kill(2)
     Kill { pid: i32, sig: i32 },
     /// setsid(2)
@@ -195,9 +199,17 @@ pub enum Call {
         flags: MntFlags,
     },
     /// open_tree(2): a detached copy of a mount, `Ret::Fd`. Always `OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC`.
-    OpenTree { dfd: Fd, filename: PathBuf, recursive: bool },
+    OpenTree {
+        dfd: Fd,
+        filename: PathBuf,
+        recursive: bool,
+    },
     /// move_mount(2) of a detached mount (`MOVE_MOUNT_F_EMPTY_PATH`) to a path.
-    MoveMount { from_dfd: Fd, to_dfd: Fd, to_pathname: PathBuf },
+    MoveMount {
+        from_dfd: Fd,
+        to_dfd: Fd,
+        to_pathname: PathBuf,
+    },
     /// pivot_root(2)
     PivotRoot { new_root: PathBuf, put_old: PathBuf },
     /// chdir(2)
@@ -237,11 +249,25 @@ pub enum Call {
         dev: Dev,
     },
     /// symlinkat(2)
-    Symlinkat { target: PathBuf, newdirfd: Fd, linkpath: PathBuf },
+    Symlinkat {
+        target: PathBuf,
+        newdirfd: Fd,
+        linkpath: PathBuf,
+    },
     /// linkat(2)
-    Linkat { olddirfd: Fd, oldpath: PathBuf, newdirfd: Fd, newpath: PathBuf },
+    Linkat {
+        olddirfd: Fd,
+        oldpath: PathBuf,
+        newdirfd: Fd,
+        newpath: PathBuf,
+    },
     /// renameat(2)
-    Renameat { olddirfd: Fd, oldpath: PathBuf, newdirfd: Fd, newpath: PathBuf },
+    Renameat {
+        olddirfd: Fd,
+        oldpath: PathBuf,
+        newdirfd: Fd,
+        newpath: PathBuf,
+    },
     /// unlinkat(2); `AT_REMOVEDIR` for directories.
     Unlinkat {
         dirfd: Fd,
@@ -249,7 +275,12 @@ pub enum Call {
         remove_dir: bool,
     },
     /// fchownat(2), never following a symlink (`AT_SYMLINK_NOFOLLOW`).
-    Fchownat { dirfd: Fd, pathname: PathBuf, owner: Uid, group: Gid },
+    Fchownat {
+        dirfd: Fd,
+        pathname: PathBuf,
+        owner: Uid,
+        group: Gid,
+    },
     /// fchmodat(2); the last component must not be a symlink (the caller has just made it).
     Fchmodat {
         dirfd: Fd,
@@ -258,7 +289,12 @@ pub enum Call {
         mode: u32,
     },
     /// utimensat(2), never following a symlink. Seconds and nanoseconds since the epoch.
-    Utimensat { dirfd: Fd, pathname: PathBuf, mtime_sec: i64, mtime_nsec: i64 },
+    Utimensat {
+        dirfd: Fd,
+        pathname: PathBuf,
+        mtime_sec: i64,
+        mtime_nsec: i64,
+    },
     /// lsetxattr(2) on `/proc/self/fd/DIRFD/PATHNAME` (there is no *at form before Linux 6.13).
     Setxattr {
         dirfd: Fd,
@@ -291,7 +327,11 @@ pub enum Call {
         filter: Vec<[u8; 8]>,
     },
     /// prlimit64(2) on the calling process.
-    Prlimit { resource: &'static str, rlim_cur: u64, rlim_max: u64 },
+    Prlimit {
+        resource: &'static str,
+        rlim_cur: u64,
+        rlim_max: u64,
+    },
     // --- descriptors and terminal ---
     /// dup3(2)
     Dup3 { oldfd: Fd, newfd: i32 },
