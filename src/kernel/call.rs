@@ -10,7 +10,7 @@ use nix::sched::CloneFlags;
 use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 
-/// A file descriptor as a call's argument. Printed as the number, `AT_FDCWD`, or `$name` while still a plan.
+/// A file descriptor as a call's argument. Printed as the number, `AT_FDCWD`, or `$slotN` while still a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fd {
     /// `AT_FDCWD`: relative to the working directory.
@@ -18,7 +18,7 @@ pub enum Fd {
     /// An open descriptor.
     Raw(i32),
     /// What the step that saved under this name opened; the interpreter puts the number in.
-    Slot(&'static str),
+    Slot(u16),
 }
 
 impl Serialize for Fd {
@@ -26,7 +26,7 @@ impl Serialize for Fd {
         match self {
             Fd::Cwd => s.serialize_str("AT_FDCWD"),
             Fd::Raw(n) => s.serialize_i32(*n),
-            Fd::Slot(name) => s.collect_str(&format_args!("${name}")),
+            Fd::Slot(name) => s.collect_str(&format_args!("$slot{name}")),
         }
     }
 }
@@ -45,6 +45,15 @@ impl Fd {
 /// Prints typed flags as a list of symbolic names: `["MS_NOSUID", "MS_NODEV"]`.
 fn names<F: bitflags_names::Names, S: Serializer>(flags: &F, s: S) -> Result<S::Ok, S::Error> {
     s.collect_seq(flags.names())
+}
+
+/// As [`names`], with the flag that every clone3 of ours has and nix's type does not know.
+fn clone_names<S: Serializer>(flags: &CloneFlags, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_seq(
+        bitflags_names::Names::names(flags)
+            .into_iter()
+            .chain(["CLONE_PIDFD"]),
+    )
 }
 
 mod bitflags_names {
@@ -153,8 +162,9 @@ pub type Gid = u32;
 pub enum Call {
     // --- processes and namespaces ---
     /// clone3(2): a copy of the (single-threaded) caller. `Ret::Child` in the new process, `Ret::Pid` in the caller.
+    /// A pidfd is always asked for (`CLONE_PIDFD`).
     Clone3 {
-        #[serde(serialize_with = "names")]
+        #[serde(serialize_with = "clone_names")]
         flags: CloneFlags,
         exit_signal: &'static str,
         /// `CLONE_INTO_CGROUP`: a descriptor of the cgroup v2 directory.
@@ -351,6 +361,46 @@ fn filter_len<S: Serializer>(filter: &[[u8; 8]], s: S) -> Result<S::Ok, S::Error
 }
 
 impl Call {
+    /// The descriptors among the arguments, for the interpreter to fill slots in.
+    pub fn fds_mut(&mut self) -> Vec<&mut Fd> {
+        match self {
+            Call::Clone3 {
+                cgroup: Some(fd), ..
+            }
+            | Call::Setns { fd, .. }
+            | Call::OpenTree { dfd: fd, .. }
+            | Call::Openat2 { dirfd: fd, .. }
+            | Call::Close { fd }
+            | Call::Mkdirat { dirfd: fd, .. }
+            | Call::Mknodat { dirfd: fd, .. }
+            | Call::Symlinkat { newdirfd: fd, .. }
+            | Call::Unlinkat { dirfd: fd, .. }
+            | Call::Fchownat { dirfd: fd, .. }
+            | Call::Fchmodat { dirfd: fd, .. }
+            | Call::Utimensat { dirfd: fd, .. }
+            | Call::Setxattr { dirfd: fd, .. }
+            | Call::Dup3 { oldfd: fd, .. }
+            | Call::IoctlTiocsctty { fd }
+            | Call::IoctlTiocswinsz { fd, .. } => vec![fd],
+            Call::MoveMount {
+                from_dfd: a,
+                to_dfd: b,
+                ..
+            }
+            | Call::Linkat {
+                olddirfd: a,
+                newdirfd: b,
+                ..
+            }
+            | Call::Renameat {
+                olddirfd: a,
+                newdirfd: b,
+                ..
+            } => vec![a, b],
+            _ => vec![],
+        }
+    }
+
     /// The stable name: `kernel.` and the system call.
     pub fn op(&self) -> &'static str {
         match self {
@@ -420,6 +470,70 @@ impl Ret {
             Ret::Fd(fd) => Some(fd),
             Ret::Pid { pidfd, .. } => Some(pidfd),
             _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Call {
+    /// One line for a person: the call's name and the one or two arguments that matter.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.op().trim_start_matches("kernel.");
+        match self {
+            Call::Clone3 { flags, .. } => {
+                write!(
+                    f,
+                    "{name} {}",
+                    bitflags_names::Names::names(flags).join("|")
+                )
+            }
+            Call::Unshare { flags } => write!(
+                f,
+                "{name} {}",
+                bitflags_names::Names::names(flags).join("|")
+            ),
+            Call::Execve { pathname, .. } => write!(f, "{name} {}", pathname.display()),
+            Call::Mount {
+                filesystemtype: Some(t),
+                target,
+                ..
+            } => write!(f, "{name} {t} on {}", target.display()),
+            Call::Mount {
+                source: Some(s),
+                target,
+                ..
+            } => {
+                write!(f, "{name} {} on {}", s.display(), target.display())
+            }
+            Call::Mount { target, .. } | Call::Umount2 { target, .. } => {
+                write!(f, "{name} {}", target.display())
+            }
+            Call::OpenTree { filename, .. } => write!(f, "{name} {}", filename.display()),
+            Call::MoveMount { to_pathname, .. } => write!(f, "{name} to {}", to_pathname.display()),
+            Call::PivotRoot { new_root, .. } => write!(f, "{name} {}", new_root.display()),
+            Call::Chdir { path } | Call::Write { path, .. } => {
+                write!(f, "{name} {}", path.display())
+            }
+            Call::Sethostname { name: host } | Call::Setdomainname { name: host } => {
+                write!(f, "{name} {host}")
+            }
+            Call::Openat2 { pathname, .. }
+            | Call::Mkdirat { pathname, .. }
+            | Call::Mknodat { pathname, .. }
+            | Call::Unlinkat { pathname, .. }
+            | Call::Fchownat { pathname, .. }
+            | Call::Fchmodat { pathname, .. }
+            | Call::Utimensat { pathname, .. }
+            | Call::Setxattr { pathname, .. } => write!(f, "{name} {}", pathname.display()),
+            Call::Symlinkat {
+                linkpath, target, ..
+            } => {
+                write!(f, "{name} {} -> {}", linkpath.display(), target.display())
+            }
+            Call::Linkat { newpath, .. } | Call::Renameat { newpath, .. } => {
+                write!(f, "{name} {}", newpath.display())
+            }
+            Call::Prlimit { resource, .. } => write!(f, "{name} {resource}"),
+            _ => f.write_str(name),
         }
     }
 }

@@ -20,17 +20,27 @@ pub use nix::errno::Errno;
 pub trait Kernel: Send + Sync {
     /// Does one call. The error is the kernel's own errno.
     fn call(&self, call: &Call) -> Result<Ret, Errno>;
+
+    /// Writes a file's contents to an open descriptor, all of it. Contents are data, not set-up: they are counted
+    /// by who writes them and are not explained call by call.
+    fn write_all(&self, fd: i32, data: &[u8]) -> Result<(), Errno>;
 }
 
 impl<K: Kernel + ?Sized> Kernel for &K {
     fn call(&self, call: &Call) -> Result<Ret, Errno> {
         (**self).call(call)
     }
+    fn write_all(&self, fd: i32, data: &[u8]) -> Result<(), Errno> {
+        (**self).write_all(fd, data)
+    }
 }
 
 impl<K: Kernel + ?Sized> Kernel for std::sync::Arc<K> {
     fn call(&self, call: &Call) -> Result<Ret, Errno> {
         (**self).call(call)
+    }
+    fn write_all(&self, fd: i32, data: &[u8]) -> Result<(), Errno> {
+        (**self).write_all(fd, data)
     }
 }
 

@@ -50,5 +50,35 @@ impl Step {
     /// It worked: the value for `result.ok`, and the line for a person (present tense, no full stop).
     pub fn ok(self, _value: impl Serialize, _summary: impl FnOnce() -> String) {}
     /// It failed: symbolic errno or error code, the message, and the line for a person.
-    pub fn fail(self, _errno: &str, _message: impl std::fmt::Display, _summary: impl FnOnce() -> String) {}
+    pub fn fail(
+        self,
+        _errno: &str,
+        _message: impl std::fmt::Display,
+        _summary: impl FnOnce() -> String,
+    ) {
+    }
 }
+
+/// One call of the kernel, told by the `Traced` decorator.
+pub struct CallEvent {
+    pub actor: Actor,
+    pub op: &'static str,
+    pub ts: u64,
+    pub dur: Option<u64>,
+    pub args: serde_json::Map<String, Value>,
+    pub result: Option<super::event::Outcome>,
+    pub why: Option<&'static str>,
+    pub summary: String,
+}
+
+/// Emits a `kernel.*` event under the current span.
+pub fn emit_call(_event: CallEvent) {}
+
+/// Writes out what this process has buffered.
+pub fn flush() {}
+
+/// The number that events of this process carry: init is process 1 of its own namespace, the host has another.
+pub fn set_pid(_pid: u32) {}
+
+/// From now on the steps of this process belong to `trace_id` below `parent`, and go to `fd` as NDJSON.
+pub fn install_process(_trace_id: &str, _parent: &str, _fd: std::os::fd::OwnedFd) {}

@@ -1,0 +1,312 @@
+//! Control groups: what limits and counts the container.
+
+use super::Request;
+use crate::kernel::{Call, Fd};
+use crate::runtime::facts::{Cgroups, Facts, Hierarchy};
+use crate::runtime::program::{Act, Program, Step, slot};
+use nix::fcntl::{OFlag, ResolveFlag};
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use std::path::{Path, PathBuf};
+
+/// The steps, by where they belong in the whole plan.
+pub(super) struct Group {
+    pub before: Program,
+    pub join: Program,
+    pub after: Program,
+}
+
+pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Group {
+    let resources = request
+        .spec
+        .linux()
+        .as_ref()
+        .and_then(|l| l.resources().clone());
+    match &facts.cgroups {
+        Cgroups::None(_) => Group {
+            before: vec![],
+            join: vec![],
+            after: vec![],
+        },
+        Cgroups::V1(hierarchies) => v1(request.cgroup, hierarchies, resources.as_ref()),
+        Cgroups::V2 { own, controllers } => {
+            v2(&own.join(request.cgroup), controllers, resources.as_ref())
+        }
+    }
+}
+
+/// The directories of a container's group, on this host: what is removed when it has ended.
+pub(crate) fn directories(name: &str, facts: &Facts) -> Vec<PathBuf> {
+    match &facts.cgroups {
+        Cgroups::None(_) => vec![],
+        Cgroups::V1(list) => list.iter().map(|h| h.own.join(name)).collect(),
+        Cgroups::V2 { own, .. } => vec![own.join(name)],
+    }
+}
+
+fn make(dir: &Path) -> Step {
+    Step::call(
+        "a control group of the container's own, to count and limit what it uses",
+        Call::Mkdirat {
+            dirfd: Fd::Cwd,
+            pathname: dir.to_path_buf(),
+            mode: 0o755,
+        },
+    )
+}
+
+fn remove(dir: &Path) -> Step {
+    Step::call(
+        "the group is empty now: takes it away",
+        Call::Unlinkat {
+            dirfd: Fd::Cwd,
+            pathname: dir.to_path_buf(),
+            remove_dir: true,
+        },
+    )
+    .tolerate(&["ENOENT"])
+}
+
+fn write(why: &'static str, path: PathBuf, value: impl Into<String>) -> Step {
+    Step::new(
+        why,
+        Act::Call(Call::Write {
+            path,
+            data: value.into().into_bytes(),
+        }),
+    )
+}
+
+fn v1(name: &str, hierarchies: &[Hierarchy], resources: Option<&LinuxResources>) -> Group {
+    let mut group = Group {
+        before: vec![],
+        join: vec![],
+        after: vec![],
+    };
+    for hierarchy in hierarchies {
+        let dir = hierarchy.own.join(name);
+        let has = |controller: &str| hierarchy.controllers.split(',').any(|c| c == controller);
+        group.before.push(make(&dir));
+        if let Some((cpus, mems)) = &hierarchy.cpuset {
+            let why = "a new cpuset is empty and takes no process: gives it what its parent has";
+            group
+                .before
+                .push(write(why, dir.join("cpuset.cpus"), cpus.clone()));
+            group
+                .before
+                .push(write(why, dir.join("cpuset.mems"), mems.clone()));
+        }
+        if has("devices") {
+            group.before.extend(devices(
+                &dir,
+                resources
+                    .and_then(|r| r.devices().as_deref())
+                    .unwrap_or(&[]),
+            ));
+        }
+        if let Some(resources) = resources {
+            group.before.extend(v1_limits(&dir, &has, resources));
+        }
+        group.join.push(write(
+            "joins the group (0 is whoever writes it), and with it all processes that come after",
+            dir.join("cgroup.procs"),
+            "0",
+        ));
+        group.after.push(remove(&dir));
+    }
+    group
+}
+
+/// What every container may use whatever the spec says (OCI runtime spec, Default Devices), in the device
+/// controller's own words: making any node is harmless, since using it is what is checked.
+const DEFAULT_DEVICES: [&str; 10] = [
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
+
+/// Denies every device, then allows the rules of the spec, in its order, and the defaults (device controller,
+/// version 1).
+fn devices(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Vec<Step> {
+    let deny = |value: String| write("no device at all, to begin with", dir.join("devices.deny"), value);
+    let allow = |value: String| write("a device that the container may use", dir.join("devices.allow"), value);
+    let mut steps = if rules.is_empty() { vec![deny("a".into())] } else { vec![] };
+    for rule in rules {
+        let number = |n: Option<i64>| n.filter(|n| *n >= 0).map_or("*".to_owned(), |n| n.to_string());
+        let access = rule.access().as_deref().unwrap_or("rwm");
+        let value = match rule.typ().map(|t| t.as_str().to_owned()) {
+            Some(kind) if kind != "a" => format!("{kind} {}:{} {access}", number(rule.major()), number(rule.minor())),
+            _ => "a".to_owned(),
+        };
+        // The defaults come below, once.
+        if !rule.allow() {
+            steps.push(deny(value));
+        } else if !DEFAULT_DEVICES.contains(&value.as_str()) {
+            steps.push(allow(value));
+        }
+    }
+    let everything = rules.iter().any(|r| r.allow() && r.typ().is_none_or(|t| t.as_str() == "a"));
+    if !everything {
+        steps.extend(DEFAULT_DEVICES.map(|value| allow(value.to_owned())));
+    }
+    steps
+}
+
+fn v1_limits(dir: &Path, has: &dyn Fn(&str) -> bool, resources: &LinuxResources) -> Vec<Step> {
+    let mut steps = vec![];
+    let mut limit = |file: &str, value: Option<String>, why: &'static str| {
+        if let Some(value) = value {
+            steps.push(write(why, dir.join(file), value));
+        }
+    };
+    if has("memory")
+        && let Some(memory) = resources.memory()
+    {
+        limit(
+            "memory.limit_in_bytes",
+            memory.limit().map(|n| n.to_string()),
+            "the most memory it may use, in bytes",
+        );
+        limit(
+            "memory.memsw.limit_in_bytes",
+            memory.swap().map(|n| n.to_string()),
+            "memory and swap together",
+        );
+        limit(
+            "memory.soft_limit_in_bytes",
+            memory.reservation().map(|n| n.to_string()),
+            "pressed down to this first",
+        );
+    }
+    if has("cpu")
+        && let Some(cpu) = resources.cpu()
+    {
+        limit(
+            "cpu.shares",
+            cpu.shares().map(|n| n.to_string()),
+            "its share when the processors are busy",
+        );
+        limit(
+            "cpu.cfs_period_us",
+            cpu.period().map(|n| n.to_string()),
+            "the period of the processor quota",
+        );
+        limit(
+            "cpu.cfs_quota_us",
+            cpu.quota().map(|n| n.to_string()),
+            "processor time in each period",
+        );
+    }
+    if has("cpuset")
+        && let Some(cpu) = resources.cpu()
+    {
+        limit(
+            "cpuset.cpus",
+            cpu.cpus().clone(),
+            "the processors that it may use",
+        );
+        limit(
+            "cpuset.mems",
+            cpu.mems().clone(),
+            "the memory nodes that it may use",
+        );
+    }
+    if has("pids")
+        && let Some(pids) = resources.pids()
+    {
+        limit(
+            "pids.max",
+            Some(pids_max(pids.limit())),
+            "the most processes it may have: a fork bomb stops here",
+        );
+    }
+    steps
+}
+
+fn pids_max(limit: i64) -> String {
+    if limit > 0 {
+        limit.to_string()
+    } else {
+        "max".to_owned()
+    }
+}
+
+/// One directory for all controllers; the new process is born in it (`CLONE_INTO_CGROUP`).
+fn v2(dir: &Path, controllers: &[String], resources: Option<&LinuxResources>) -> Group {
+    let mut before = vec![make(dir)];
+    if let Some(resources) = resources {
+        before.extend(v2_limits(dir, controllers, resources));
+    }
+    before.push(
+        Step::call(
+            "the new process will be born in this group",
+            Call::Openat2 {
+                dirfd: Fd::Cwd,
+                pathname: dir.to_path_buf(),
+                flags: OFlag::O_PATH | OFlag::O_DIRECTORY,
+                mode: 0,
+                resolve: ResolveFlag::empty(),
+            },
+        )
+        .save(slot::CGROUP),
+    );
+    Group {
+        before,
+        join: vec![],
+        after: vec![remove(dir)],
+    }
+}
+
+fn v2_limits(dir: &Path, controllers: &[String], resources: &LinuxResources) -> Vec<Step> {
+    let has = |name: &str| controllers.iter().any(|c| c == name);
+    let mut steps = vec![];
+    if let (true, Some(limit)) = (
+        has("memory"),
+        resources.memory().as_ref().and_then(|m| m.limit()),
+    ) {
+        steps.push(write(
+            "the most memory it may use, in bytes",
+            dir.join("memory.max"),
+            limit.to_string(),
+        ));
+    }
+    if let (true, Some(pids)) = (has("pids"), resources.pids()) {
+        steps.push(write(
+            "the most processes it may have",
+            dir.join("pids.max"),
+            pids_max(pids.limit()),
+        ));
+    }
+    if let (true, Some(cpu)) = (has("cpu"), resources.cpu())
+        && let (Some(quota), period) = (cpu.quota(), cpu.period().unwrap_or(100_000))
+    {
+        steps.push(write(
+            "processor time in each period",
+            dir.join("cpu.max"),
+            format!("{quota} {period}"),
+        ));
+    }
+    steps
+}
+
+/// Whether the kernel ended a process of the group for want of memory: read before the group is taken away
+/// (memory controller: `memory.oom_control` in version 1, `memory.events` in version 2).
+pub(crate) fn oom_killed(after: &[Step]) -> bool {
+    after.iter().any(|step| match &step.act {
+        Act::Call(Call::Unlinkat { pathname, .. }) => {
+            ["memory.oom_control", "memory.events"].iter().any(|file| {
+                let text = std::fs::read_to_string(pathname.join(file)).unwrap_or_default();
+                text.lines()
+                    .filter_map(|l| l.strip_prefix("oom_kill "))
+                    .any(|n| n.trim() != "0")
+            })
+        }
+        _ => false,
+    })
+}

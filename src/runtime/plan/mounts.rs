@@ -1,0 +1,397 @@
+//! The mounts of the spec, the devices, and what is hidden.
+
+use super::{PlanError, Request};
+use crate::kernel::call::{Dev, NodeKind};
+use crate::kernel::{Call, Fd};
+use crate::runtime::facts::{Cgroups, Facts};
+use crate::runtime::program::{Act, Place, Program, Step, slot};
+use nix::mount::MsFlags;
+use oci_spec::runtime::{Mount, Spec};
+use std::path::{Path, PathBuf};
+
+/// Before and after `pivot_root`.
+pub(super) struct Mounts {
+    pub while_host_is_visible: Program,
+    pub inside: Program,
+}
+
+/// The devices of every container (OCI runtime spec, Default Devices): name, major, minor.
+const DEVICES: [(&str, u64, u64); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+/// The links that go with them (OCI runtime spec, /dev symbolic links).
+const LINKS: [(&str, &str); 6] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("/proc/kcore", "/dev/core"),
+    ("pts/ptmx", "/dev/ptmx"),
+];
+
+pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Result<Mounts, PlanError> {
+    let mut plan = Mounts {
+        while_host_is_visible: vec![],
+        inside: vec![],
+    };
+    let list = request.spec.mounts().clone().unwrap_or_default();
+    let mut next = slot::BINDS;
+    for mount in &list {
+        if is_bind(mount) {
+            bind(&mut plan, request.bundle, mount, next)?;
+            next += 1;
+        } else {
+            fresh(&mut plan, mount, facts)?;
+        }
+        if mount.destination() == Path::new("/dev") {
+            devices(&mut plan, facts, &mut next);
+        }
+    }
+    let max = slot::COUNT - usize::from(slot::BINDS);
+    let count = usize::from(next - slot::BINDS);
+    if count > max {
+        return Err(PlanError::TooManyBinds { count, max });
+    }
+    if let Some(cwd) = request.spec.process().as_ref().map(|p| p.cwd().clone())
+        && cwd != Path::new("/")
+    {
+        plan.inside.push(Step::new(
+            "the working directory, made where the image has none",
+            Act::MountPoint {
+                path: cwd,
+                kind: Place::Directory,
+            },
+        ));
+    }
+    if request
+        .spec
+        .root()
+        .as_ref()
+        .and_then(|r| r.readonly())
+        .unwrap_or(false)
+    {
+        plan.inside.push(remount(
+            "/".into(),
+            MsFlags::MS_RDONLY,
+            "the root file system is read-only, as asked for",
+        ));
+    }
+    Ok(plan)
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    let options = mount.options().as_deref().unwrap_or(&[]);
+    mount.typ().as_deref() == Some("bind") || options.iter().any(|o| o == "bind" || o == "rbind")
+}
+
+/// A file system of the container's own: proc, tmpfs, devpts, sysfs, mqueue, cgroup.
+fn fresh(plan: &mut Mounts, mount: &Mount, facts: &Facts) -> Result<(), PlanError> {
+    let (flags, data) = options(mount)?;
+    let destination = mount.destination().clone();
+    let fstype = mount.typ().clone().unwrap_or_default();
+    let (fstype, why): (&'static str, &'static str) = match fstype.as_str() {
+        "proc" => (
+            "proc",
+            "/proc of the new pid namespace: ps and top see the container's processes only",
+        ),
+        "tmpfs" if destination == Path::new("/dev") => (
+            "tmpfs",
+            "an empty /dev: only what is put there now is there",
+        ),
+        "tmpfs" if destination == Path::new("/dev/shm") => {
+            ("tmpfs", "shared memory of the container's own")
+        }
+        "tmpfs" => ("tmpfs", "files in memory, gone with the container"),
+        "devpts" => (
+            "devpts",
+            "terminals of the container's own, numbered from 0",
+        ),
+        "sysfs" => ("sysfs", "/sys of the new network namespace, read-only"),
+        "mqueue" => ("mqueue", "message queues of the new ipc namespace"),
+        "cgroup" | "cgroup2" => return cgroup(plan, destination, flags, facts),
+        _ => {
+            return Err(PlanError::FileSystem {
+                destination,
+                fstype,
+            });
+        }
+    };
+    plan.inside
+        .push(mount_point(destination.clone(), Place::OwnDirectory));
+    let data = if fstype == "devpts" {
+        devpts_data(&data, facts)
+    } else {
+        data
+    };
+    plan.inside.push(Step::call(
+        why,
+        Call::Mount {
+            source: Some(fstype.into()),
+            target: destination,
+            filesystemtype: Some(fstype),
+            mountflags: flags,
+            data: (!data.is_empty()).then_some(data),
+        },
+    ));
+    Ok(())
+}
+
+/// Group 5 (tty) owns terminals; where only one id is mapped the kernel refuses a group it can't name.
+fn devpts_data(data: &str, facts: &Facts) -> String {
+    if facts.mapped_ids > 5 {
+        return data.to_owned();
+    }
+    data.split(',')
+        .filter(|o| !o.starts_with("gid="))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn mount_point(path: PathBuf, kind: Place) -> Step {
+    Step::new("a place to mount on", Act::MountPoint { path, kind })
+}
+
+/// The groups as the container sees them. Version 1 has one mount for each hierarchy below a tmpfs.
+fn cgroup(
+    plan: &mut Mounts,
+    destination: PathBuf,
+    flags: MsFlags,
+    facts: &Facts,
+) -> Result<(), PlanError> {
+    let why = "the container's own control groups, read-only";
+    let one = |target: PathBuf, fstype: &'static str, data: Option<String>| {
+        let call = Call::Mount {
+            source: Some("cgroup".into()),
+            target,
+            filesystemtype: Some(fstype),
+            mountflags: flags,
+            data,
+        };
+        Step::call(why, call).tolerate(&["EPERM", "EBUSY"])
+    };
+    match &facts.cgroups {
+        Cgroups::None(_) => {}
+        Cgroups::V2 { .. } => {
+            plan.inside
+                .push(mount_point(destination.clone(), Place::OwnDirectory));
+            plan.inside.push(one(destination, "cgroup2", None));
+        }
+        Cgroups::V1(hierarchies) => {
+            plan.inside
+                .push(mount_point(destination.clone(), Place::OwnDirectory));
+            let writable = flags - MsFlags::MS_RDONLY;
+            plan.inside.push(Step::call(
+                "one directory for each hierarchy of control groups",
+                Call::Mount {
+                    source: Some("tmpfs".into()),
+                    target: destination.clone(),
+                    filesystemtype: Some("tmpfs"),
+                    mountflags: writable,
+                    data: Some("mode=755".into()),
+                },
+            ));
+            for hierarchy in hierarchies {
+                let name = hierarchy
+                    .mount
+                    .file_name()
+                    .map_or_else(PathBuf::new, PathBuf::from);
+                let target = destination.join(name);
+                plan.inside
+                    .push(mount_point(target.clone(), Place::OwnDirectory));
+                plan.inside.push(one(
+                    target,
+                    "cgroup",
+                    Some(hierarchy_data(&hierarchy.controllers)),
+                ));
+            }
+            plan.inside
+                .push(remount(destination, flags | MsFlags::MS_RDONLY, why));
+        }
+    }
+    Ok(())
+}
+
+/// Mount options that select a hierarchy: a named one without controllers says `none`.
+fn hierarchy_data(controllers: &str) -> String {
+    if controllers.starts_with("name=") {
+        format!("none,{controllers}")
+    } else {
+        controllers.to_owned()
+    }
+}
+
+/// A bind mount: a detached copy of the source while it can still be named, put in its place from inside.
+fn bind(plan: &mut Mounts, bundle: &Path, mount: &Mount, at: u16) -> Result<(), PlanError> {
+    let source = bundle.join(
+        mount
+            .source()
+            .clone()
+            .ok_or(PlanError::Missing("mounts[].source"))?,
+    );
+    let (flags, _) = options(mount)?;
+    let recursive = mount
+        .options()
+        .as_deref()
+        .unwrap_or(&[])
+        .iter()
+        .any(|o| o == "rbind");
+    let destination = mount.destination().clone();
+    plan.while_host_is_visible.push(
+        Step::call(
+            "keeps a hand on what the host shares with the container, before the host goes out of sight",
+            Call::OpenTree { dfd: Fd::Cwd, filename: source.clone(), recursive },
+        )
+        .save(at),
+    );
+    plan.inside
+        .push(mount_point(destination.clone(), Place::Like(at)));
+    plan.inside.push(Step::call(
+        "the host's file or directory, seen from inside the container",
+        Call::MoveMount {
+            from_dfd: Fd::Slot(at),
+            to_dfd: Fd::Cwd,
+            to_pathname: destination.clone(),
+        },
+    ));
+    let kept = flags - MsFlags::MS_BIND - MsFlags::MS_REC;
+    if !kept.is_empty() {
+        plan.inside.push(remount(
+            destination,
+            kept,
+            "with the options that were asked for",
+        ));
+    }
+    Ok(())
+}
+
+fn remount(target: PathBuf, flags: MsFlags, why: &'static str) -> Step {
+    Step::call(
+        why,
+        Call::Mount {
+            source: None,
+            target,
+            filesystemtype: None,
+            mountflags: flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND,
+            data: None,
+        },
+    )
+}
+
+/// Real root makes the nodes; root of a user namespace may not, so there the host's own are shared.
+fn devices(plan: &mut Mounts, facts: &Facts, next: &mut u16) {
+    for (name, major, minor) in DEVICES {
+        let path = Path::new("/dev").join(name);
+        if facts.rootless {
+            plan.while_host_is_visible.push(
+                Step::call(
+                    "a user namespace may not make device nodes: shares the host's",
+                    Call::OpenTree {
+                        dfd: Fd::Cwd,
+                        filename: path.clone(),
+                        recursive: false,
+                    },
+                )
+                .save(*next),
+            );
+            plan.inside.push(mount_point(path.clone(), Place::OwnFile));
+            plan.inside.push(Step::call(
+                "a device that every program expects",
+                Call::MoveMount {
+                    from_dfd: Fd::Slot(*next),
+                    to_dfd: Fd::Cwd,
+                    to_pathname: path,
+                },
+            ));
+            *next += 1;
+        } else {
+            plan.inside.push(Step::call(
+                "a device that every program expects",
+                Call::Mknodat {
+                    dirfd: Fd::Cwd,
+                    pathname: path,
+                    kind: NodeKind::Char,
+                    mode: 0o666,
+                    dev: Dev { major, minor },
+                },
+            ));
+        }
+    }
+    for (target, link) in LINKS {
+        plan.inside.push(Step::call(
+            "a name that every program expects in /dev",
+            Call::Symlinkat {
+                target: target.into(),
+                newdirfd: Fd::Cwd,
+                linkpath: link.into(),
+            },
+        ));
+    }
+}
+
+/// Masked and read-only paths: files of the kernel that would tell of the host, or change it.
+pub(super) fn hide(spec: &Spec) -> Program {
+    let Some(linux) = spec.linux() else {
+        return vec![];
+    };
+    let read_only = linux
+        .readonly_paths()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|path| {
+            Step::new(
+                "the container may look but not change the kernel's settings",
+                Act::ReadOnly { path: path.into() },
+            )
+        });
+    let masked = linux
+        .masked_paths()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|path| {
+            Step::new(
+                "hides what would tell of the host's hardware and kernel",
+                Act::Mask { path: path.into() },
+            )
+        });
+    masked.chain(read_only).collect()
+}
+
+/// Splits the spec's options into flags and what is left for the file system (mount(8), OCI runtime spec, Mounts).
+fn options(mount: &Mount) -> Result<(MsFlags, String), PlanError> {
+    let mut flags = MsFlags::empty();
+    let mut data: Vec<&str> = vec![];
+    for option in mount.options().as_deref().unwrap_or(&[]) {
+        match option.as_str() {
+            "ro" => flags |= MsFlags::MS_RDONLY,
+            "rw" | "defaults" | "suid" | "dev" | "exec" => {}
+            "nosuid" => flags |= MsFlags::MS_NOSUID,
+            "nodev" => flags |= MsFlags::MS_NODEV,
+            "noexec" => flags |= MsFlags::MS_NOEXEC,
+            "relatime" => flags |= MsFlags::MS_RELATIME,
+            "noatime" => flags |= MsFlags::MS_NOATIME,
+            "nodiratime" => flags |= MsFlags::MS_NODIRATIME,
+            "strictatime" => flags |= MsFlags::MS_STRICTATIME,
+            "sync" => flags |= MsFlags::MS_SYNCHRONOUS,
+            "bind" => flags |= MsFlags::MS_BIND,
+            "rbind" => flags |= MsFlags::MS_BIND | MsFlags::MS_REC,
+            // Propagation: everything is private inside the container; these ask for no more than that.
+            "private" | "rprivate" | "slave" | "rslave" => {}
+            other if other.contains('=') || matches!(other, "newinstance") => data.push(other),
+            other => {
+                return Err(PlanError::MountOption {
+                    destination: mount.destination().clone(),
+                    option: other.to_owned(),
+                });
+            }
+        }
+    }
+    Ok((flags, data.join(",")))
+}

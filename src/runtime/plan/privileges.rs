@@ -1,0 +1,186 @@
+//! What the command may do: ids, capabilities, limits. The last steps before it begins.
+
+use super::PlanError;
+use crate::kernel::Call;
+use crate::kernel::call::{CapSets, Prctl};
+use crate::runtime::facts::Facts;
+use crate::runtime::program::{Program, Step};
+use oci_spec::runtime::{Capabilities, Process};
+
+/// capabilities(7), in the order of their numbers.
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// A capability set of the spec as a mask.
+pub(super) fn mask(set: Option<&Capabilities>) -> u64 {
+    let numbers = set.into_iter().flatten().filter_map(|cap| {
+        let name = cap.to_string();
+        NAMES
+            .iter()
+            .position(|n| *n == name.trim_start_matches("CAP_"))
+    });
+    numbers.fold(0, |mask, n| mask | 1 << n)
+}
+
+pub(super) fn plan(process: &Process, facts: &Facts) -> Result<Program, PlanError> {
+    let mut program = limits(process)?;
+    let caps = process.capabilities().as_ref();
+    let bounding = mask(caps.and_then(|c| c.bounding().as_ref()));
+    program.push(Step::call(
+        "capabilities are to survive the change of user, until they are set for good below",
+        Call::Prctl(Prctl::SetKeepcaps { on: true }),
+    ));
+    for cap in (0..=facts.last_cap).filter(|cap| bounding & (1 << cap) == 0) {
+        program.push(Step::call(
+            "a privilege of root that this container, and whatever it starts, can never get back",
+            Call::Prctl(Prctl::CapbsetDrop { cap }),
+        ));
+    }
+    program.extend(ids(process, facts));
+    if process.no_new_privileges().unwrap_or(false) {
+        program.push(Step::call(
+            "set-user-ID programs give no new privileges",
+            Call::Prctl(Prctl::SetNoNewPrivs),
+        ));
+    }
+    let set = |f: fn(&oci_spec::runtime::LinuxCapabilities) -> &Option<Capabilities>| {
+        mask(caps.and_then(|c| f(c).as_ref()))
+    };
+    program.push(Step::call(
+        "the privileges that are left: Docker's default for root in a container",
+        Call::Capset {
+            data: CapSets {
+                effective: set(|c| c.effective()),
+                permitted: set(|c| c.permitted()),
+                inheritable: set(|c| c.inheritable()),
+            },
+        },
+    ));
+    let ambient = mask(caps.and_then(|c| c.ambient().as_ref()));
+    for cap in (0..=facts.last_cap).filter(|cap| ambient & (1 << cap) != 0) {
+        let why = "kept by programs that an ordinary user starts";
+        program.push(Step::call(why, Call::Prctl(Prctl::CapAmbientRaise { cap })));
+    }
+    program.push(Step::call(
+        "no container is left behind without its shim: if that dies, the kernel ends the container",
+        Call::Prctl(Prctl::SetPdeathsig { sig: libc::SIGKILL }),
+    ));
+    program.push(Step::call(
+        "the working directory of the command",
+        Call::Chdir {
+            path: process.cwd().clone(),
+        },
+    ));
+    Ok(program)
+}
+
+/// Groups first: afterwards this process may not change them any more.
+fn ids(process: &Process, facts: &Facts) -> Program {
+    let user = process.user();
+    let mut program = Program::new();
+    if !facts.setgroups_denied {
+        let list = user.additional_gids().clone().unwrap_or_default();
+        program.push(Step::call(
+            "the groups of the user, none of the engine's",
+            Call::Setgroups { list },
+        ));
+    }
+    let (uid, gid) = (user.uid(), user.gid());
+    program.push(Step::call(
+        "the group that the command runs as",
+        Call::Setresgid {
+            rgid: gid,
+            egid: gid,
+            sgid: gid,
+        },
+    ));
+    program.push(Step::call(
+        "the user that the command runs as",
+        Call::Setresuid {
+            ruid: uid,
+            euid: uid,
+            suid: uid,
+        },
+    ));
+    program
+}
+
+fn limits(process: &Process) -> Result<Program, PlanError> {
+    let list = process.rlimits().clone().unwrap_or_default();
+    let step = |l: oci_spec::runtime::PosixRlimit| {
+        let name = l.typ().to_string();
+        let resource = RLIMITS
+            .iter()
+            .find(|r| **r == name)
+            .ok_or(PlanError::Limit(name))?;
+        // Raising a limit needs CAP_SYS_RESOURCE, which an engine that is itself confined may not have.
+        let call = Call::Prlimit {
+            resource,
+            rlim_cur: l.soft(),
+            rlim_max: l.hard(),
+        };
+        Ok(Step::call("a limit on what one process may use", call).tolerate(&["EPERM"]))
+    };
+    list.into_iter().map(step).collect()
+}
+
+/// getrlimit(2)
+const RLIMITS: [&str; 16] = [
+    "RLIMIT_CPU",
+    "RLIMIT_FSIZE",
+    "RLIMIT_DATA",
+    "RLIMIT_STACK",
+    "RLIMIT_CORE",
+    "RLIMIT_RSS",
+    "RLIMIT_NPROC",
+    "RLIMIT_NOFILE",
+    "RLIMIT_MEMLOCK",
+    "RLIMIT_AS",
+    "RLIMIT_LOCKS",
+    "RLIMIT_SIGPENDING",
+    "RLIMIT_MSGQUEUE",
+    "RLIMIT_NICE",
+    "RLIMIT_RTPRIO",
+    "RLIMIT_RTTIME",
+];
