@@ -1,6 +1,9 @@
 //! Composition root: where everything of one rdock lives, and which kernel it uses.
 
+use crate::cli::error::Failure;
+use crate::cli::{self, Processes};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Where one rdock keeps its things (`interface.md`): two homes never disturb each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,4 +60,27 @@ impl Home {
         let sum = sha2::Sha256::digest(self.data.as_os_str().as_encoded_bytes());
         sum.iter().take(4).map(|b| format!("{b:02x}")).collect()
     }
+}
+
+/// The command line of the client; the daemon is one of its commands.
+pub fn cli() -> ExitCode {
+    let home = Home::from_env();
+    let processes = Processes {
+        socket: home.socket(),
+        run: home.run,
+        program: std::env::current_exe().unwrap_or_else(|_| "rdock".into()),
+        daemon,
+        hub,
+    };
+    cli::main(std::env::args_os().skip(1).collect(), processes)
+}
+
+/// `rdock daemon [run|stop]`.
+fn daemon(_args: &cli::daemon::Daemon) -> Result<(), Failure> {
+    Err(Failure::new("not yet"))
+}
+
+/// `rdock hub serve`.
+fn hub(_args: &cli::hub::HubServe) -> Result<(), Failure> {
+    Err(Failure::new("not yet"))
 }

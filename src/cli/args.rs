@@ -250,8 +250,9 @@ fn count(shape: &Shape<'_>, given: usize) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     let (path, usage) = (shape.path, shape.usage);
+    let see = if matches!(shape.arity, Arity::AtLeast(_)) { "See" } else { "Run" };
     Err(Failure::new(format!(
-        "rdock: '{path}' {complaint}\n\nUsage:  {path} {usage}\n\nSee '{path} --help' for more information"
+        "rdock: '{path}' {complaint}\n\nUsage:  {path} {usage}\n\n{see} '{path} --help' for more information"
     )))
 }
 

@@ -19,4 +19,4 @@ pub mod render;
 pub mod transport;
 
 pub use event::{Actor, Outcome, TraceEvent};
-pub use layer::{CallEvent, Step, emit_call, enabled, flush, install_process, set_pid, step};
+pub use layer::{CallEvent, Step, current_context, emit_call, enabled, flush, install_process, set_pid, step};
