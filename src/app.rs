@@ -18,34 +18,20 @@ impl Home {
     /// `RDOCK_HOME` if set (`data/`, `run/` below it), else `/var/lib/rdock` and `/run/rdock` for root,
     /// else `$XDG_DATA_HOME/rdock` (or `~/.local/share/rdock`) and `$XDG_RUNTIME_DIR/rdock` (or `/tmp/rdock-UID`).
     pub fn from_env() -> Home {
-        let var = |name: &str| {
-            std::env::var_os(name)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-        };
+        let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         if let Some(home) = var("RDOCK_HOME") {
             let home = std::path::absolute(&home).unwrap_or(home);
-            return Home {
-                data: home.join("data"),
-                run: home.join("run"),
-            };
+            return Home { data: home.join("data"), run: home.join("run") };
         }
         let uid = nix::unistd::geteuid();
         if uid.is_root() {
-            return Home {
-                data: "/var/lib/rdock".into(),
-                run: "/run/rdock".into(),
-            };
+            return Home { data: "/var/lib/rdock".into(), run: "/run/rdock".into() };
         }
         let data = var("XDG_DATA_HOME")
             .or_else(|| var("HOME").map(|h| h.join(".local/share")))
             .unwrap_or_else(|| PathBuf::from(format!("/tmp/rdock-data-{uid}")));
-        let run =
-            var("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/tmp/rdock-{uid}")));
-        Home {
-            data: data.join("rdock"),
-            run: run.join("rdock"),
-        }
+        let run = var("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/tmp/rdock-{uid}")));
+        Home { data: data.join("rdock"), run: run.join("rdock") }
     }
 
     /// The Engine API's unix socket.

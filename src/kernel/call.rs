@@ -49,11 +49,7 @@ fn names<F: bitflags_names::Names, S: Serializer>(flags: &F, s: S) -> Result<S::
 
 /// As [`names`], with the flag that every clone3 of ours has and nix's type does not know.
 fn clone_names<S: Serializer>(flags: &CloneFlags, s: S) -> Result<S::Ok, S::Error> {
-    s.collect_seq(
-        bitflags_names::Names::names(flags)
-            .into_iter()
-            .chain(["CLONE_PIDFD"]),
-    )
+    s.collect_seq(bitflags_names::Names::names(flags).into_iter().chain(["CLONE_PIDFD"]))
 }
 
 mod bitflags_names {
@@ -183,11 +179,7 @@ pub enum Call {
         nstype: CloneFlags,
     },
     /// execve(2): returns only when it failed.
-    Execve {
-        pathname: PathBuf,
-        argv: Vec<String>,
-        envp: Vec<String>,
-    },
+    Execve { pathname: PathBuf, argv: Vec<String>, envp: Vec<String> },
     /// kill(2)
     Kill { pid: i32, sig: i32 },
     /// setsid(2)
@@ -209,17 +201,9 @@ pub enum Call {
         flags: MntFlags,
     },
     /// open_tree(2): a detached copy of a mount, `Ret::Fd`. Always `OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC`.
-    OpenTree {
-        dfd: Fd,
-        filename: PathBuf,
-        recursive: bool,
-    },
+    OpenTree { dfd: Fd, filename: PathBuf, recursive: bool },
     /// move_mount(2) of a detached mount (`MOVE_MOUNT_F_EMPTY_PATH`) to a path.
-    MoveMount {
-        from_dfd: Fd,
-        to_dfd: Fd,
-        to_pathname: PathBuf,
-    },
+    MoveMount { from_dfd: Fd, to_dfd: Fd, to_pathname: PathBuf },
     /// pivot_root(2)
     PivotRoot { new_root: PathBuf, put_old: PathBuf },
     /// chdir(2)
@@ -259,38 +243,15 @@ pub enum Call {
         dev: Dev,
     },
     /// symlinkat(2)
-    Symlinkat {
-        target: PathBuf,
-        newdirfd: Fd,
-        linkpath: PathBuf,
-    },
+    Symlinkat { target: PathBuf, newdirfd: Fd, linkpath: PathBuf },
     /// linkat(2)
-    Linkat {
-        olddirfd: Fd,
-        oldpath: PathBuf,
-        newdirfd: Fd,
-        newpath: PathBuf,
-    },
+    Linkat { olddirfd: Fd, oldpath: PathBuf, newdirfd: Fd, newpath: PathBuf },
     /// renameat(2)
-    Renameat {
-        olddirfd: Fd,
-        oldpath: PathBuf,
-        newdirfd: Fd,
-        newpath: PathBuf,
-    },
+    Renameat { olddirfd: Fd, oldpath: PathBuf, newdirfd: Fd, newpath: PathBuf },
     /// unlinkat(2); `AT_REMOVEDIR` for directories.
-    Unlinkat {
-        dirfd: Fd,
-        pathname: PathBuf,
-        remove_dir: bool,
-    },
+    Unlinkat { dirfd: Fd, pathname: PathBuf, remove_dir: bool },
     /// fchownat(2), never following a symlink (`AT_SYMLINK_NOFOLLOW`).
-    Fchownat {
-        dirfd: Fd,
-        pathname: PathBuf,
-        owner: Uid,
-        group: Gid,
-    },
+    Fchownat { dirfd: Fd, pathname: PathBuf, owner: Uid, group: Gid },
     /// fchmodat(2); the last component must not be a symlink (the caller has just made it).
     Fchmodat {
         dirfd: Fd,
@@ -299,12 +260,7 @@ pub enum Call {
         mode: u32,
     },
     /// utimensat(2), never following a symlink. Seconds and nanoseconds since the epoch.
-    Utimensat {
-        dirfd: Fd,
-        pathname: PathBuf,
-        mtime_sec: i64,
-        mtime_nsec: i64,
-    },
+    Utimensat { dirfd: Fd, pathname: PathBuf, mtime_sec: i64, mtime_nsec: i64 },
     /// lsetxattr(2) on `/proc/self/fd/DIRFD/PATHNAME` (there is no *at form before Linux 6.13).
     Setxattr {
         dirfd: Fd,
@@ -337,11 +293,7 @@ pub enum Call {
         filter: Vec<[u8; 8]>,
     },
     /// prlimit64(2) on the calling process.
-    Prlimit {
-        resource: &'static str,
-        rlim_cur: u64,
-        rlim_max: u64,
-    },
+    Prlimit { resource: &'static str, rlim_cur: u64, rlim_max: u64 },
     // --- descriptors and terminal ---
     /// dup3(2)
     Dup3 { oldfd: Fd, newfd: i32 },
@@ -364,9 +316,7 @@ impl Call {
     /// The descriptors among the arguments, for the interpreter to fill slots in.
     pub fn fds_mut(&mut self) -> Vec<&mut Fd> {
         match self {
-            Call::Clone3 {
-                cgroup: Some(fd), ..
-            }
+            Call::Clone3 { cgroup: Some(fd), .. }
             | Call::Setns { fd, .. }
             | Call::OpenTree { dfd: fd, .. }
             | Call::Openat2 { dirfd: fd, .. }
@@ -382,21 +332,9 @@ impl Call {
             | Call::Dup3 { oldfd: fd, .. }
             | Call::IoctlTiocsctty { fd }
             | Call::IoctlTiocswinsz { fd, .. } => vec![fd],
-            Call::MoveMount {
-                from_dfd: a,
-                to_dfd: b,
-                ..
-            }
-            | Call::Linkat {
-                olddirfd: a,
-                newdirfd: b,
-                ..
-            }
-            | Call::Renameat {
-                olddirfd: a,
-                newdirfd: b,
-                ..
-            } => vec![a, b],
+            Call::MoveMount { from_dfd: a, to_dfd: b, .. }
+            | Call::Linkat { olddirfd: a, newdirfd: b, .. }
+            | Call::Renameat { olddirfd: a, newdirfd: b, .. } => vec![a, b],
             _ => vec![],
         }
     }
@@ -480,28 +418,12 @@ impl std::fmt::Display for Call {
         let name = self.op().trim_start_matches("kernel.");
         match self {
             Call::Clone3 { flags, .. } => {
-                write!(
-                    f,
-                    "{name} {}",
-                    bitflags_names::Names::names(flags).join("|")
-                )
+                write!(f, "{name} {}", bitflags_names::Names::names(flags).join("|"))
             }
-            Call::Unshare { flags } => write!(
-                f,
-                "{name} {}",
-                bitflags_names::Names::names(flags).join("|")
-            ),
+            Call::Unshare { flags } => write!(f, "{name} {}", bitflags_names::Names::names(flags).join("|")),
             Call::Execve { pathname, .. } => write!(f, "{name} {}", pathname.display()),
-            Call::Mount {
-                filesystemtype: Some(t),
-                target,
-                ..
-            } => write!(f, "{name} {t} on {}", target.display()),
-            Call::Mount {
-                source: Some(s),
-                target,
-                ..
-            } => {
+            Call::Mount { filesystemtype: Some(t), target, .. } => write!(f, "{name} {t} on {}", target.display()),
+            Call::Mount { source: Some(s), target, .. } => {
                 write!(f, "{name} {} on {}", s.display(), target.display())
             }
             Call::Mount { target, .. } | Call::Umount2 { target, .. } => {
@@ -524,9 +446,7 @@ impl std::fmt::Display for Call {
             | Call::Fchmodat { pathname, .. }
             | Call::Utimensat { pathname, .. }
             | Call::Setxattr { pathname, .. } => write!(f, "{name} {}", pathname.display()),
-            Call::Symlinkat {
-                linkpath, target, ..
-            } => {
+            Call::Symlinkat { linkpath, target, .. } => {
                 write!(f, "{name} {} -> {}", linkpath.display(), target.display())
             }
             Call::Linkat { newpath, .. } | Call::Renameat { newpath, .. } => {

@@ -14,12 +14,7 @@ pub struct Faulty<K> {
 
 impl<K: Kernel> Faulty<K> {
     pub fn new(inner: K, at: usize, errno: Errno) -> Self {
-        Faulty {
-            inner,
-            at,
-            errno,
-            made: AtomicUsize::new(0),
-        }
+        Faulty { inner, at, errno, made: AtomicUsize::new(0) }
     }
 
     /// How many calls were asked for so far.

@@ -1,9 +1,10 @@
 //! Emits one event per call: *what* from the call itself, *who* and *why* from the step that the thread is in.
 
 use super::*;
-use crate::trace::{self, Actor, Outcome};
+use crate::trace::{self, Actor, CallEvent, Outcome};
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::sync::Mutex;
 
 thread_local! {
     static CONTEXT: Cell<(Actor, Option<&'static str>)> = const { Cell::new((Actor::Runtime, None)) };
@@ -29,16 +30,7 @@ impl<K: Kernel> Kernel for Traced<K> {
         let (actor, why) = CONTEXT.get();
         let ts = trace::event::now();
         let emit = |dur: Option<u64>, result: Option<Outcome>| {
-            trace::emit_call(trace::CallEvent {
-                actor,
-                op: call.op(),
-                ts,
-                dur,
-                args: arguments(call),
-                result,
-                why,
-                summary: call.to_string(),
-            });
+            trace::emit_call(event(call, (actor, why), ts, dur, result));
         };
         if matches!(call, Call::Execve { .. }) {
             // A call that worked never comes back: it is told before, and written out at once.
@@ -63,6 +55,66 @@ impl<K: Kernel> Kernel for Traced<K> {
     }
 }
 
+fn event(
+    call: &Call,
+    (actor, why): (Actor, Option<&'static str>),
+    ts: u64,
+    dur: Option<u64>,
+    result: Option<Outcome>,
+) -> CallEvent {
+    CallEvent {
+        pid: None,
+        actor,
+        op: call.op().to_owned(),
+        ts,
+        dur,
+        args: arguments(call),
+        result,
+        why: why.map(str::to_owned),
+        summary: call.to_string(),
+    }
+}
+
+/// Keeps the events of calls that are made before it is known whether somebody will listen.
+#[derive(Debug, Default)]
+pub struct Recorded<K> {
+    inner: K,
+    events: Mutex<Vec<CallEvent>>,
+}
+
+impl<K: Kernel> Recorded<K> {
+    pub fn new(inner: K) -> Self {
+        Recorded { inner, events: Mutex::default() }
+    }
+
+    /// What was recorded so far, marked as made by this process.
+    pub fn take(&self) -> Vec<CallEvent> {
+        let mut events = self.events.lock().map(|mut e| std::mem::take(&mut *e)).unwrap_or_default();
+        for event in &mut events {
+            event.pid = Some(std::process::id());
+        }
+        events
+    }
+}
+
+impl<K: Kernel> Kernel for Recorded<K> {
+    fn call(&self, call: &Call) -> Result<Ret, Errno> {
+        let ts = trace::event::now();
+        let result = self.inner.call(call);
+        if !matches!(result, Ok(Ret::Child(_)))
+            && let Ok(mut events) = self.events.lock()
+        {
+            let dur = Some(trace::event::now() - ts);
+            events.push(event(call, CONTEXT.get(), ts, dur, Some(outcome(result))));
+        }
+        result
+    }
+
+    fn write_all(&self, fd: i32, data: &[u8]) -> Result<(), Errno> {
+        self.inner.write_all(fd, data)
+    }
+}
+
 fn arguments(call: &Call) -> Map<String, Value> {
     match serde_json::to_value(call) {
         Ok(Value::Object(map)) => map,
@@ -72,12 +124,7 @@ fn arguments(call: &Call) -> Map<String, Value> {
 
 fn outcome(result: Result<Ret, Errno>) -> Outcome {
     match result {
-        Ok(ret) => Outcome::Ok {
-            ok: serde_json::to_value(ret).unwrap_or(Value::Null),
-        },
-        Err(errno) => Outcome::Err {
-            errno: errno_name(errno),
-            message: errno.desc().to_owned(),
-        },
+        Ok(ret) => Outcome::Ok { ok: serde_json::to_value(ret).unwrap_or(Value::Null) },
+        Err(errno) => Outcome::Err { errno: errno_name(errno), message: errno.desc().to_owned() },
     }
 }

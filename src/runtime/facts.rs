@@ -26,10 +26,7 @@ pub enum Cgroups {
     /// Version 1 hierarchies (hybrid hosts too: their unified hierarchy has no controllers).
     V1(Vec<Hierarchy>),
     /// The unified hierarchy: the directory of this process's own group.
-    V2 {
-        own: PathBuf,
-        controllers: Vec<String>,
-    },
+    V2 { own: PathBuf, controllers: Vec<String> },
 }
 
 /// One version 1 hierarchy.
@@ -56,20 +53,14 @@ impl Facts {
             mapped_ids,
             setgroups_denied: text("/proc/self/setgroups").trim() == "deny",
             cgroups: cgroups(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup")),
-            last_cap: text("/proc/sys/kernel/cap_last_cap")
-                .trim()
-                .parse()
-                .unwrap_or(40),
+            last_cap: text("/proc/sys/kernel/cap_last_cap").trim().parse().unwrap_or(40),
         }
     }
 }
 
 /// Sum of the third column of uid_map (user_namespaces(7)): 4294967295 in the initial namespace.
 fn mapped(uid_map: &str) -> u64 {
-    uid_map
-        .lines()
-        .filter_map(|l| l.split_whitespace().nth(2)?.parse::<u64>().ok())
-        .sum()
+    uid_map.lines().filter_map(|l| l.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
 }
 
 /// Joins the mounts (proc_pid_mountinfo(5)) with this process's groups (cgroups(7), `/proc/pid/cgroup`).
@@ -78,8 +69,7 @@ fn cgroups(mountinfo: &str, own: &str) -> Cgroups {
     let mut unified = None;
     for line in own.lines() {
         let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
             continue;
         };
         let Some(mount) = mount_of(mountinfo, controllers) else {
@@ -89,16 +79,8 @@ fn cgroups(mountinfo: &str, own: &str) -> Cgroups {
         if controllers.is_empty() {
             unified = Some(dir);
         } else {
-            let cpuset = controllers
-                .split(',')
-                .any(|c| c == "cpuset")
-                .then(|| cpuset(&dir));
-            hierarchies.push(Hierarchy {
-                controllers: controllers.into(),
-                mount: mount.1,
-                own: dir,
-                cpuset,
-            });
+            let cpuset = controllers.split(',').any(|c| c == "cpuset").then(|| cpuset(&dir));
+            hierarchies.push(Hierarchy { controllers: controllers.into(), mount: mount.1, own: dir, cpuset });
         }
     }
     hierarchies.sort_by(|a, b| a.controllers.cmp(&b.controllers));
@@ -106,22 +88,15 @@ fn cgroups(mountinfo: &str, own: &str) -> Cgroups {
         return if writable(&hierarchies[0].own) {
             Cgroups::V1(hierarchies)
         } else {
-            Cgroups::None(
-                "this user may not make cgroups (version 1 hierarchies belong to root)".into(),
-            )
+            Cgroups::None("this user may not make cgroups (version 1 hierarchies belong to root)".into())
         };
     }
     match unified {
         Some(own) if writable(&own) => {
             let list = std::fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
-            Cgroups::V2 {
-                own,
-                controllers: list.split_whitespace().map(str::to_owned).collect(),
-            }
+            Cgroups::V2 { own, controllers: list.split_whitespace().map(str::to_owned).collect() }
         }
-        Some(_) => Cgroups::None(
-            "this user's cgroup was not delegated to it (systemd: Delegate=yes)".into(),
-        ),
+        Some(_) => Cgroups::None("this user's cgroup was not delegated to it (systemd: Delegate=yes)".into()),
         None => Cgroups::None("no cgroup file system is mounted".into()),
     }
 }
@@ -136,9 +111,7 @@ fn mount_of(mountinfo: &str, controllers: &str) -> Option<(PathBuf, PathBuf)> {
         let (fstype, _, options) = (right.next()?, right.next()?, right.next()?);
         let matches = match (fstype, controllers) {
             ("cgroup2", "") => true,
-            ("cgroup", c) if !c.is_empty() => {
-                c.split(',').all(|c| options.split(',').any(|o| o == c))
-            }
+            ("cgroup", c) if !c.is_empty() => c.split(',').all(|c| options.split(',').any(|o| o == c)),
             _ => false,
         };
         matches.then(|| (root.into(), mount.into()))
@@ -148,23 +121,12 @@ fn mount_of(mountinfo: &str, controllers: &str) -> Option<(PathBuf, PathBuf)> {
 /// The directory of group `path` where `mount` shows the hierarchy from `root` on.
 fn join(mount: &Path, root: &Path, path: &str) -> PathBuf {
     let path = Path::new(path);
-    let below = path
-        .strip_prefix(root)
-        .unwrap_or_else(|_| path.strip_prefix("/").unwrap_or(path));
-    if below.as_os_str().is_empty() {
-        mount.to_path_buf()
-    } else {
-        mount.join(below)
-    }
+    let below = path.strip_prefix(root).unwrap_or_else(|_| path.strip_prefix("/").unwrap_or(path));
+    if below.as_os_str().is_empty() { mount.to_path_buf() } else { mount.join(below) }
 }
 
 fn cpuset(dir: &Path) -> (String, String) {
-    let read = |name: &str| {
-        std::fs::read_to_string(dir.join(name))
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default().trim().to_owned();
     (read("cpuset.cpus"), read("cpuset.mems"))
 }
 
@@ -191,17 +153,8 @@ mod tests {
         assert_eq!(at("memory"), Some("/sys/fs/cgroup/memory".into()));
         assert_eq!(at("cpu,cpuacct"), Some("/sys/fs/cgroup/cpu,cpuacct".into()));
         assert_eq!(at("pids"), None);
-        assert_eq!(
-            mount_of(mountinfo, ""),
-            Some(("/docker/abc".into(), "/sys/fs/cgroup/unified".into()))
-        );
-        assert_eq!(
-            join(Path::new("/m"), Path::new("/docker/abc"), "/docker/abc/x"),
-            PathBuf::from("/m/x")
-        );
-        assert_eq!(
-            join(Path::new("/m"), Path::new("/"), "/"),
-            PathBuf::from("/m")
-        );
+        assert_eq!(mount_of(mountinfo, ""), Some(("/docker/abc".into(), "/sys/fs/cgroup/unified".into())));
+        assert_eq!(join(Path::new("/m"), Path::new("/docker/abc"), "/docker/abc/x"), PathBuf::from("/m/x"));
+        assert_eq!(join(Path::new("/m"), Path::new("/"), "/"), PathBuf::from("/m"));
     }
 }

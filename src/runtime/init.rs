@@ -16,12 +16,7 @@ pub(super) enum Message {
     /// The master of the terminal comes beside this message.
     Terminal,
     /// A step failed; init has ended.
-    Failed {
-        op: String,
-        errno: i32,
-        message: String,
-        exit_code: i32,
-    },
+    Failed { op: String, errno: i32, message: String, exit_code: i32 },
 }
 
 /// The shim's end, seen from init.
@@ -32,14 +27,7 @@ impl Up {
         let bytes = serde_json::to_vec(message).map_err(|_| Errno::EINVAL)?;
         let rights = [ControlMessage::ScmRights(fds)];
         let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
-        sendmsg::<()>(
-            self.0.as_raw_fd(),
-            &[IoSlice::new(&bytes)],
-            control,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        )
-        .map(drop)
+        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&bytes)], control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
     }
 }
 
@@ -51,20 +39,10 @@ impl Parent for &Up {
 
 /// Carries out `program` and does not come back.
 pub(super) fn run<K: Kernel>(kernel: &K, program: &[Step], streams: &[OwnedFd; 3], up: &Up) -> ! {
-    if trace::enabled() {
-        // The host's /proc is still there: its `self` is this process as the host numbers it.
-        let pid = std::fs::read_link("/proc/self")
-            .ok()
-            .and_then(|p| p.to_str()?.parse().ok());
-        trace::set_pid(pid.unwrap_or_else(std::process::id));
-    }
     linux::clear_signals();
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let mut interpreter = Interpreter::new(kernel, up);
-    for (number, stream) in [slot::STDIN, slot::STDOUT, slot::STDERR]
-        .into_iter()
-        .zip(streams)
-    {
+    for (number, stream) in [slot::STDIN, slot::STDOUT, slot::STDERR].into_iter().zip(streams) {
         interpreter.fill(number, stream.as_raw_fd());
     }
     let failure = match interpreter.run(program) {
@@ -78,20 +56,7 @@ pub(super) fn run<K: Kernel>(kernel: &K, program: &[Step], streams: &[OwnedFd; 3
         },
     };
     trace::flush();
-    let StepError {
-        op,
-        errno,
-        message,
-        exit_code,
-    } = failure;
-    let _ = up.send(
-        &Message::Failed {
-            op,
-            errno: errno as i32,
-            message,
-            exit_code,
-        },
-        &[],
-    );
+    let StepError { op, errno, message, exit_code } = failure;
+    let _ = up.send(&Message::Failed { op, errno: errno as i32, message, exit_code }, &[]);
     linux::exit_now(1)
 }

@@ -28,22 +28,13 @@ impl StepError {
         StepError {
             op: call.op().to_owned(),
             errno,
-            message: format!(
-                "{call}: {} ({})",
-                errno.desc().to_lowercase(),
-                errno_name(errno)
-            ),
+            message: format!("{call}: {} ({})", errno.desc().to_lowercase(), errno_name(errno)),
             exit_code: 125,
         }
     }
 
     fn exec(name: &str, errno: Errno, exit_code: i32, what: &str) -> StepError {
-        StepError {
-            op: "kernel.execve".to_owned(),
-            errno,
-            message: format!("exec: \"{name}\": {what}"),
-            exit_code,
-        }
+        StepError { op: "kernel.execve".to_owned(), errno, message: format!("exec: \"{name}\": {what}"), exit_code }
     }
 }
 
@@ -77,13 +68,7 @@ pub struct Interpreter<'a, K: Kernel, P: Parent> {
 impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
     pub fn new(kernel: &'a K, parent: P) -> Self {
         let slots = [-1; slot::COUNT];
-        Interpreter {
-            kernel,
-            parent,
-            slots,
-            current: "",
-            actor: crate::trace::Actor::Runtime,
-        }
+        Interpreter { kernel, parent, slots, current: "", actor: crate::trace::Actor::Runtime }
     }
 
     /// Puts a descriptor where steps find it.
@@ -98,9 +83,7 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
     /// # Errors
     /// The step that failed.
     pub fn run(&mut self, program: &[Step]) -> Result<(), StepError> {
-        program
-            .iter()
-            .try_for_each(|step| self.step(step).map(drop))
+        program.iter().try_for_each(|step| self.step(step).map(drop))
     }
 
     /// Runs all steps, whatever fails: for undoing.
@@ -122,11 +105,7 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
             Act::MountPoint { path, kind } => self.mount_point(path, *kind),
             Act::Mask { path } => self.mask(path),
             Act::ReadOnly { path } => self.read_only(path),
-            Act::Terminal {
-                rows,
-                columns,
-                owner,
-            } => self.terminal(*rows, *columns, *owner),
+            Act::Terminal { rows, columns, owner } => self.terminal(*rows, *columns, *owner),
             Act::Exec { argv, envp } => return self.exec(argv, envp),
         };
         match result {
@@ -136,9 +115,7 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
                 }
                 Ok(ret)
             }
-            Err((_, errno)) if step.on_error != OnError::Fail && step.on_error.tolerates(errno) => {
-                Ok(Ret::DONE)
-            }
+            Err((_, errno)) if step.on_error != OnError::Fail && step.on_error.tolerates(errno) => Ok(Ret::DONE),
             Err((call, errno)) => Err(StepError::of(&call, errno)),
         }
     }
@@ -150,20 +127,13 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
                 *fd = Fd::Raw(self.slots.get(usize::from(n)).copied().unwrap_or(-1));
             }
         }
-        because(self.actor, self.current, || self.kernel.call(&call))
-            .map_err(|errno| (Box::new(call), errno))
+        because(self.actor, self.current, || self.kernel.call(&call)).map_err(|errno| (Box::new(call), errno))
     }
 
     /// Opens a place inside the new root, to see that it is there and that nothing leads astray.
     fn probe(&self, path: &Path, resolve: ResolveFlag) -> Result<(), (Box<Call>, Errno)> {
         let flags = OFlag::O_PATH;
-        let call = Call::Openat2 {
-            dirfd: Fd::Cwd,
-            pathname: path.into(),
-            flags,
-            mode: 0,
-            resolve,
-        };
+        let call = Call::Openat2 { dirfd: Fd::Cwd, pathname: path.into(), flags, mode: 0, resolve };
         if let Ret::Fd(fd) = self.call(call)? {
             self.call(Call::Close { fd: Fd::Raw(fd) })?;
         }
@@ -172,11 +142,7 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
 
     fn mount_point(&self, path: &Path, kind: Place) -> Result<Ret, (Box<Call>, Errno)> {
         let own = matches!(kind, Place::OwnDirectory | Place::OwnFile);
-        let resolve = if own {
-            ResolveFlag::RESOLVE_NO_SYMLINKS
-        } else {
-            ResolveFlag::empty()
-        };
+        let resolve = if own { ResolveFlag::RESOLVE_NO_SYMLINKS } else { ResolveFlag::empty() };
         let directory = match kind {
             Place::OwnDirectory | Place::Directory => true,
             Place::OwnFile => false,
@@ -189,20 +155,10 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
         self.make_directories(parent)?;
         self.probe(parent, resolve)?;
         if directory {
-            return self.call(Call::Mkdirat {
-                dirfd: Fd::Cwd,
-                pathname: path.into(),
-                mode: 0o755,
-            });
+            return self.call(Call::Mkdirat { dirfd: Fd::Cwd, pathname: path.into(), mode: 0o755 });
         }
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW;
-        let made = self.call(Call::Openat2 {
-            dirfd: Fd::Cwd,
-            pathname: path.into(),
-            flags,
-            mode: 0o644,
-            resolve,
-        })?;
+        let made = self.call(Call::Openat2 { dirfd: Fd::Cwd, pathname: path.into(), flags, mode: 0o644, resolve })?;
         match made {
             Ret::Fd(fd) => self.call(Call::Close { fd: Fd::Raw(fd) }),
             other => Ok(other),
@@ -211,8 +167,7 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
 
     fn is_directory(&self, slot: u16) -> bool {
         let fd = self.slots.get(usize::from(slot)).copied().unwrap_or(-1);
-        std::path::PathBuf::from(format!("/proc/self/fd/{fd}")).is_dir()
-            || self.slot_stat_is_dir(fd)
+        std::path::PathBuf::from(format!("/proc/self/fd/{fd}")).is_dir() || self.slot_stat_is_dir(fd)
     }
 
     /// /proc may not be mounted yet in the new root: asks the descriptor itself.
@@ -227,11 +182,7 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
         for part in path.components() {
             so_far.push(part);
             if matches!(part, Component::Normal(_)) && !so_far.exists() {
-                self.call(Call::Mkdirat {
-                    dirfd: Fd::Cwd,
-                    pathname: so_far.clone(),
-                    mode: 0o755,
-                })?;
+                self.call(Call::Mkdirat { dirfd: Fd::Cwd, pathname: so_far.clone(), mode: 0o755 })?;
             }
         }
         Ok(())
@@ -293,24 +244,13 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
         let failed = |errno| (Box::new(ptmx.clone()), errno);
         let number = crate::kernel::linux::unlock_terminal(master).map_err(failed)?;
         if (rows, columns) != (0, 0) {
-            self.call(Call::IoctlTiocswinsz {
-                fd: Fd::Raw(master),
-                ws_row: rows,
-                ws_col: columns,
-            })?;
+            self.call(Call::IoctlTiocswinsz { fd: Fd::Raw(master), ws_row: rows, ws_col: columns })?;
         }
         self.parent.send_terminal(master).map_err(failed)?;
-        self.call(Call::Close {
-            fd: Fd::Raw(master),
-        })?;
+        self.call(Call::Close { fd: Fd::Raw(master) })?;
         let slave = PathBuf::from(format!("/dev/pts/{number}"));
         if owner != 0 {
-            let call = Call::Fchownat {
-                dirfd: Fd::Cwd,
-                pathname: slave.clone(),
-                owner,
-                group: u32::MAX,
-            };
+            let call = Call::Fchownat { dirfd: Fd::Cwd, pathname: slave.clone(), owner, group: u32::MAX };
             self.call(call)?;
         }
         let Ret::Fd(fd) = self.call(open(slave.clone()))? else {
@@ -320,10 +260,7 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
         self.call(bind(slave, Path::new("/dev/console")))?;
         self.call(Call::Setsid {})?;
         for newfd in 0..3 {
-            self.call(Call::Dup3 {
-                oldfd: Fd::Raw(fd),
-                newfd,
-            })?;
+            self.call(Call::Dup3 { oldfd: Fd::Raw(fd), newfd })?;
         }
         self.call(Call::IoctlTiocsctty { fd: Fd::Raw(0) })
     }
@@ -332,25 +269,11 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
     fn exec(&mut self, argv: &[String], envp: &[String]) -> Result<Ret, StepError> {
         let name = argv.first().map_or("", String::as_str);
         let pathname = find(name, envp)?;
-        let call = Call::Execve {
-            pathname,
-            argv: argv.to_vec(),
-            envp: envp.to_vec(),
-        };
+        let call = Call::Execve { pathname, argv: argv.to_vec(), envp: envp.to_vec() };
         match self.call(call) {
             Ok(ret) => Ok(ret),
-            Err((_, errno @ Errno::ENOENT)) => Err(StepError::exec(
-                name,
-                errno,
-                127,
-                "no such file or directory",
-            )),
-            Err((_, errno)) => Err(StepError::exec(
-                name,
-                errno,
-                126,
-                &errno.desc().to_lowercase(),
-            )),
+            Err((_, errno @ Errno::ENOENT)) => Err(StepError::exec(name, errno, 127, "no such file or directory")),
+            Err((_, errno)) => Err(StepError::exec(name, errno, 126, &errno.desc().to_lowercase())),
         }
     }
 }
@@ -377,33 +300,15 @@ fn find(name: &str, envp: &[String]) -> Result<PathBuf, StepError> {
             Err(errno) => Err(StepError::exec(name, errno, 126, "permission denied")),
         };
     }
-    let path = envp
-        .iter()
-        .find_map(|e| e.strip_prefix("PATH="))
-        .unwrap_or("");
-    let candidates = path
-        .split(':')
-        .map(|dir| Path::new(if dir.is_empty() { "." } else { dir }).join(name));
-    let found = if name.is_empty() {
-        None
-    } else {
-        candidates.into_iter().find(|c| usable(c).is_ok())
-    };
-    found.ok_or_else(|| {
-        StepError::exec(
-            name,
-            Errno::ENOENT,
-            127,
-            "executable file not found in $PATH",
-        )
-    })
+    let path = envp.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
+    let candidates = path.split(':').map(|dir| Path::new(if dir.is_empty() { "." } else { dir }).join(name));
+    let found = if name.is_empty() { None } else { candidates.into_iter().find(|c| usable(c).is_ok()) };
+    found.ok_or_else(|| StepError::exec(name, Errno::ENOENT, 127, "executable file not found in $PATH"))
 }
 
 /// Whether this user may execute it: a file (not a directory, not a device) with a permission to execute.
 fn usable(path: &Path) -> Result<(), Errno> {
-    let meta = path
-        .metadata()
-        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    let meta = path.metadata().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
     if meta.is_dir() || meta.file_type().is_char_device() || meta.file_type().is_block_device() {
         return Err(Errno::EACCES);
     }
@@ -420,20 +325,14 @@ mod tests {
         assert!(find("sh", &env).unwrap().ends_with("sh"));
         let missing = find("nosuchcommand", &env).unwrap_err();
         assert_eq!((missing.exit_code, missing.errno), (127, Errno::ENOENT));
-        assert_eq!(
-            missing.message,
-            "exec: \"nosuchcommand\": executable file not found in $PATH"
-        );
+        assert_eq!(missing.message, "exec: \"nosuchcommand\": executable file not found in $PATH");
         assert_eq!(find("", &env).unwrap_err().exit_code, 127);
     }
 
     #[test]
     fn a_directory_can_not_be_invoked() {
         let error = find("/etc", &[]).unwrap_err();
-        assert_eq!(
-            (error.exit_code, error.message.as_str()),
-            (126, "exec: \"/etc\": permission denied")
-        );
+        assert_eq!((error.exit_code, error.message.as_str()), (126, "exec: \"/etc\": permission denied"));
         assert_eq!(find("/nosuch", &[]).unwrap_err().exit_code, 127);
     }
 }

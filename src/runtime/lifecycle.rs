@@ -5,9 +5,7 @@ use super::interpret::{Interpreter, NoParent, StepError};
 use super::plan::Plan;
 use crate::kernel::{Errno, Kernel, Ret, linux};
 use crate::trace;
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
-};
+use nix::sys::socket::{AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use std::io::IoSliceMut;
@@ -33,15 +31,50 @@ pub fn launch<K: Kernel>(
     kernel: &K,
     plan: &Plan,
     streams: [OwnedFd; 3],
+    mut mother: Option<&mut dyn Mother>,
 ) -> Result<Running, StepError> {
     let mut shim = Interpreter::new(kernel, NoParent);
-    let result = shim
-        .run(&plan.before)
-        .and_then(|()| start(kernel, &mut shim, plan, streams));
+    let begun = shim.run(&plan.before);
+    let result = begun.and_then(|()| start(kernel, &mut shim, plan, streams, mother.as_deref_mut()));
     if result.is_err() {
+        if let Some(mother) = mother {
+            mother.dismiss();
+        }
         undo(kernel, plan);
     }
     result
+}
+
+/// A process that was prepared in advance and makes the container's first process in the caller's place, as a child
+/// of the caller (`CLONE_PARENT`).
+pub trait Mother {
+    /// Hands over the streams and init's end of the socket; gives back pid and pidfd of the new process.
+    ///
+    /// # Errors
+    /// The step that failed over there.
+    fn bear(&mut self, streams: [OwnedFd; 3], up: OwnedFd) -> Result<(i32, OwnedFd), StepError>;
+
+    /// Ends the process, if it is still there: groups that it sits in can't be taken away.
+    fn dismiss(&mut self);
+}
+
+/// In the mother: makes the new process. There, init takes over and this does not come back. `outside` makes the
+/// call, `inside` is init's kernel.
+///
+/// # Errors
+/// What clone3 answered.
+pub fn bear<O: Kernel, I: Kernel>(
+    outside: &O,
+    inside: &I,
+    plan: &Plan,
+    streams: &[OwnedFd; 3],
+    up: OwnedFd,
+) -> Result<(i32, OwnedFd), StepError> {
+    match Interpreter::new(outside, NoParent).step(&plan.clone)? {
+        Ret::Child(_) => init::run(inside, &plan.init, streams, &Up(up)),
+        Ret::Pid { pid, pidfd } => Ok((pid, linux::adopt(pidfd))),
+        _ => Err(failed("clone3", Errno::EINVAL)),
+    }
 }
 
 /// Takes away what the kernel does not take away by itself when the container's last process has ended.
@@ -54,30 +87,27 @@ fn start<K: Kernel>(
     shim: &mut Interpreter<'_, K, NoParent>,
     plan: &Plan,
     streams: [OwnedFd; 3],
+    mother: Option<&mut (dyn Mother + '_)>,
 ) -> Result<Running, StepError> {
-    let (mine, theirs) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
-    .map_err(|errno| failed("socketpair", errno))?;
+    let (mine, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(|errno| failed("socketpair", errno))?;
     // The copy begins with an empty buffer, or the same events would be told twice.
     trace::flush();
-    let (pid, pidfd) = match shim.step(&plan.clone)? {
-        Ret::Child(_) => {
-            drop(mine);
-            init::run(kernel, &plan.init, &streams, &Up(theirs))
-        }
-        Ret::Pid { pid, pidfd } => (pid, linux::adopt(pidfd)),
-        _ => return Err(failed("clone3", Errno::EINVAL)),
+    let (pid, pidfd) = match mother {
+        Some(mother) => mother.bear(streams, theirs)?,
+        None => match shim.step(&plan.clone)? {
+            Ret::Child(_) => {
+                drop(mine);
+                init::run(kernel, &plan.init, &streams, &Up(theirs))
+            }
+            Ret::Pid { pid, pidfd } => {
+                drop((theirs, streams));
+                (pid, linux::adopt(pidfd))
+            }
+            _ => return Err(failed("clone3", Errno::EINVAL)),
+        },
     };
-    drop((theirs, streams));
-    let mut running = Running {
-        pid,
-        pidfd,
-        terminal: None,
-    };
+    let mut running = Running { pid, pidfd, terminal: None };
     match wait_for_command(&mine, &mut running) {
         Ok(()) => Ok(running),
         Err(error) => {
@@ -94,43 +124,25 @@ fn wait_for_command(socket: &OwnedFd, running: &mut Running) -> Result<(), StepE
         let mut bytes = [0u8; 8192];
         let mut space = nix::cmsg_space!([i32; 1]);
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        let received = recvmsg::<()>(
-            socket.as_raw_fd(),
-            &mut parts,
-            Some(&mut space),
-            MsgFlags::MSG_CMSG_CLOEXEC,
-        );
+        let received = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
         let received = match received {
             Ok(message) => message,
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(failed("recvmsg", errno)),
         };
         let length = received.bytes;
-        let fds = received
-            .cmsgs()
-            .map_err(|errno| failed("recvmsg", errno))?
-            .flat_map(|c| match c {
-                ControlMessageOwned::ScmRights(fds) => fds,
-                _ => vec![],
-            });
+        let fds = received.cmsgs().map_err(|errno| failed("recvmsg", errno))?.flat_map(|c| match c {
+            ControlMessageOwned::ScmRights(fds) => fds,
+            _ => vec![],
+        });
         let terminal = fds.map(linux::adopt).next();
         if length == 0 {
             return alive(running);
         }
         match serde_json::from_slice(&bytes[..length]) {
             Ok(Message::Terminal) => running.terminal = terminal,
-            Ok(Message::Failed {
-                op,
-                errno,
-                message,
-                exit_code,
-            }) => {
-                return Err(StepError {
-                    op,
-                    errno: Errno::from_raw(errno),
-                    message,
-                    exit_code,
-                });
+            Ok(Message::Failed { op, errno, message, exit_code }) => {
+                return Err(StepError { op, errno: Errno::from_raw(errno), message, exit_code });
             }
             Err(_) => return Err(failed("recvmsg", Errno::EPROTO)),
         }
@@ -144,11 +156,6 @@ fn alive(_running: &Running) -> Result<(), StepError> {
     Ok(())
 }
 
-fn failed(what: &str, errno: Errno) -> StepError {
-    StepError {
-        op: String::new(),
-        errno,
-        message: format!("{what}: {}", errno.desc().to_lowercase()),
-        exit_code: 125,
-    }
+pub(crate) fn failed(what: &str, errno: Errno) -> StepError {
+    StepError { op: String::new(), errno, message: format!("{what}: {}", errno.desc().to_lowercase()), exit_code: 125 }
 }

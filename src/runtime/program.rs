@@ -54,10 +54,7 @@ pub enum Act {
     /// Opens a new terminal in the container's devpts and gives its master to the shim.
     Terminal { rows: u16, columns: u16, owner: u32 },
     /// Looks for the program in the container's PATH and becomes it. Nothing comes after.
-    Exec {
-        argv: Vec<String>,
-        envp: Vec<String>,
-    },
+    Exec { argv: Vec<String>, envp: Vec<String> },
 }
 
 /// What a mount point is to be.
@@ -100,13 +97,7 @@ impl OnError {
 impl Step {
     /// A step of the runtime that must work.
     pub fn new(why: &'static str, act: Act) -> Step {
-        Step {
-            actor: Actor::Runtime,
-            act,
-            why,
-            on_error: OnError::Fail,
-            save: None,
-        }
+        Step { actor: Actor::Runtime, act, why, on_error: OnError::Fail, save: None }
     }
 
     /// A single call that must work.

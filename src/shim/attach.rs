@@ -42,15 +42,7 @@ impl Attached {
     pub(super) fn new(socket: OwnedFd, wants: Attach, raw: bool) -> Attached {
         let gone = linux::set_nonblocking(&socket).is_err();
         let input_open = wants.stdin;
-        Attached {
-            socket,
-            wants,
-            raw,
-            out: vec![],
-            sent: 0,
-            input_open,
-            gone,
-        }
+        Attached { socket, wants, raw, out: vec![], sent: 0, input_open, gone }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -94,11 +86,7 @@ impl Attached {
     /// Sends what the socket takes.
     pub(super) fn flush(&mut self) {
         while self.wants_write() && !self.gone {
-            match send(
-                self.socket.as_raw_fd(),
-                &self.out[self.sent..],
-                MsgFlags::MSG_NOSIGNAL,
-            ) {
+            match send(self.socket.as_raw_fd(), &self.out[self.sent..], MsgFlags::MSG_NOSIGNAL) {
                 Ok(n) => self.sent += n,
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}

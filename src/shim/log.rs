@@ -17,9 +17,7 @@ const RFC3339_NANO: &[FormatItem<'static>] =
 
 /// Now, in UTC, as RFC 3339 with nanoseconds.
 pub(super) fn now() -> String {
-    OffsetDateTime::now_utc()
-        .format(&RFC3339_NANO)
-        .unwrap_or_default()
+    OffsetDateTime::now_utc().format(&RFC3339_NANO).unwrap_or_default()
 }
 
 /// A container's log and the unfinished line of each stream.
@@ -33,16 +31,8 @@ impl Log {
     /// Opens for appending; 0640, as Docker's.
     pub(super) fn open(path: &Path) -> io::Result<Log> {
         use std::os::unix::fs::OpenOptionsExt as _;
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .open(path)?;
-        Ok(Log {
-            file,
-            partial: [vec![], vec![]],
-            out: vec![],
-        })
+        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        Ok(Log { file, partial: [vec![], vec![]], out: vec![] })
     }
 
     /// Records what the container wrote. Lines are complete in the file when this returns; a full disk loses the
@@ -141,9 +131,7 @@ mod tests {
         }
         log.finish();
         let text = std::fs::read_to_string(file.path()).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     #[test]
@@ -153,23 +141,9 @@ mod tests {
             (Stream::Stderr, b"err\n".to_vec()),
             (Stream::Stdout, b" line\nlast".to_vec()),
         ]);
-        let lines: Vec<_> = records
-            .iter()
-            .map(|r| (r.stream.as_str(), r.log.as_str()))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                ("stderr", "err\n"),
-                ("stdout", "one line\n"),
-                ("stdout", "last")
-            ]
-        );
-        assert!(
-            records
-                .iter()
-                .all(|r| r.time.len() == 30 && r.time.ends_with('Z'))
-        );
+        let lines: Vec<_> = records.iter().map(|r| (r.stream.as_str(), r.log.as_str())).collect();
+        assert_eq!(lines, [("stderr", "err\n"), ("stdout", "one line\n"), ("stdout", "last")]);
+        assert!(records.iter().all(|r| r.time.len() == 30 && r.time.ends_with('Z')));
     }
 
     proptest! {
@@ -186,9 +160,6 @@ mod tests {
     #[test]
     fn a_line_without_end_is_split_and_memory_stays_bounded() {
         let records = written(&[(Stream::Stdout, vec![b'x'; PIECE * 3 + 5])]);
-        assert_eq!(
-            records.iter().map(|r| r.log.len()).collect::<Vec<_>>(),
-            [PIECE, PIECE, PIECE, 5]
-        );
+        assert_eq!(records.iter().map(|r| r.log.len()).collect::<Vec<_>>(), [PIECE, PIECE, PIECE, 5]);
     }
 }

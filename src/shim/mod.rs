@@ -5,6 +5,7 @@
 
 mod attach;
 mod log;
+mod mother;
 pub mod packet;
 pub mod protocol;
 mod server;
@@ -30,10 +31,16 @@ pub fn main() -> ExitCode {
     };
     // Away from the daemon's session: a signal to its terminal or group is not for the container.
     let _ = setsid();
-    match connection.receive() {
+    let mut first = connection.receive();
+    let mut prepared = None;
+    if let Ok(Some((Request::Prepare { cgroup }, _))) = first {
+        prepared = mother::Prepared::make(cgroup);
+        first = connection.receive();
+    }
+    match first {
         Ok(Some((Request::Start(start), fds))) => {
             let kernel = Traced(LinuxKernel);
-            match server::Shim::start(&kernel, *start, fds, connection) {
+            match server::Shim::start(&kernel, *start, fds, connection, prepared) {
                 Ok(shim) => shim.serve(),
                 Err((connection, failure)) => {
                     crate::trace::flush();

@@ -30,13 +30,7 @@ impl Connection {
         }
         let rights = [ControlMessage::ScmRights(fds)];
         let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
-        sendmsg::<()>(
-            self.0.as_raw_fd(),
-            &[IoSlice::new(&bytes)],
-            control,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        )?;
+        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&bytes)], control, MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())
     }
 
@@ -91,33 +85,14 @@ mod tests {
 
     #[test]
     fn a_message_arrives_whole_with_its_descriptors() {
-        let (a, b) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .unwrap();
+        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
         let (a, b) = (Connection::new(a), Connection::new(b));
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"through").unwrap();
-        a.send(
-            &Request::Resize {
-                width: 80,
-                height: 24,
-            },
-            &[file.as_raw_fd()],
-        )
-        .unwrap();
+        a.send(&Request::Resize { width: 80, height: 24 }, &[file.as_raw_fd()]).unwrap();
         a.send(&Request::State, &[]).unwrap();
         let (message, mut fds) = b.receive::<Request>().unwrap().unwrap();
-        assert_eq!(
-            message,
-            Request::Resize {
-                width: 80,
-                height: 24
-            }
-        );
+        assert_eq!(message, Request::Resize { width: 80, height: 24 });
         let mut received = std::fs::File::from(fds.remove(0));
         received.rewind().unwrap();
         let mut text = String::new();

@@ -17,6 +17,9 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
+    /// Makes in advance what every container needs, under this cgroup name, and waits for [`Request::Start`]. May be
+    /// the first message on the inherited connection; has no reply.
+    Prepare { cgroup: String },
     /// Makes and starts the container. First message on the inherited connection. Descriptors beside it, in this
     /// order: one stream socket per entry of `attach`, then the trace socket if `trace` is there.
     Start(Box<Start>),

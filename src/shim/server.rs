@@ -2,23 +2,25 @@
 
 use super::attach::{Attached, Stream};
 use super::log::{Log, now};
+use super::mother::Prepared;
 use super::packet::Connection;
-use super::protocol::{Attach, ExitRecord, Failure, Reply, Request, Start};
+use super::protocol::{Attach, ExitRecord, Failure, Reply, Request, Start, TraceContext};
 use super::streams::{self, Input, read_some};
 use crate::kernel::{Call, Fd, Kernel, linux};
 use crate::runtime::facts::Facts;
 use crate::runtime::interpret::StepError;
 use crate::runtime::lifecycle::{self, Running};
 use crate::runtime::plan::{self, Overlay, Plan};
+use crate::trace::transport::NdjsonWriter;
 use crate::trace::{self, Actor};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, listen, socket,
-};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, listen, socket};
+use oci_spec::runtime::Spec;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long clients may take to read the last output of a container that has ended.
@@ -43,12 +45,7 @@ pub(super) struct Shim<'k, K: Kernel> {
 
 impl Failure {
     pub(super) fn internal(message: String) -> Failure {
-        Failure {
-            exit_code: 125,
-            op: String::new(),
-            errno: String::new(),
-            message,
-        }
+        Failure { exit_code: 125, op: String::new(), errno: String::new(), message }
     }
 }
 
@@ -70,20 +67,16 @@ impl<'k, K: Kernel> Shim<'k, K> {
         start: Start,
         mut fds: Vec<OwnedFd>,
         connection: Connection,
+        mut prepared: Option<Prepared>,
     ) -> Result<Shim<'k, K>, (Connection, Failure)> {
-        if let (Some(context), true) = (&start.trace, fds.len() > start.attach.len()) {
-            trace::install_process(
-                &context.trace_id,
-                &context.parent,
-                fds.swap_remove(start.attach.len()),
-            );
+        let trace = if fds.len() > start.attach.len() { Some(fds.swap_remove(start.attach.len())) } else { None };
+        let trace = start.trace.as_ref().zip(trace).and_then(|(context, fd)| listen_in(context, fd));
+        if let Some(prepared) = &mut prepared {
+            prepared.expect(&start, trace);
         }
-        match Self::make(kernel, &start, fds) {
+        match Self::make(kernel, &start, fds, prepared) {
             Ok((plan, running, parts)) => {
-                let started = Reply::Started {
-                    pid: running.pid,
-                    at: now(),
-                };
+                let started = Reply::Started { pid: running.pid, at: now() };
                 trace::flush();
                 let _ = connection.send(&started, &[]);
                 Ok(Shim {
@@ -112,37 +105,23 @@ impl<'k, K: Kernel> Shim<'k, K> {
         kernel: &'k K,
         start: &Start,
         fds: Vec<OwnedFd>,
+        mut prepared: Option<Prepared>,
     ) -> Result<(Plan, Running, Parts), Failure> {
         let io = |what: &'static str| move |e: io::Error| Failure::internal(format!("{what}: {e}"));
-        let spec_path = start.bundle.join("config.json");
-        let spec = oci_spec::runtime::Spec::load(&spec_path)
-            .map_err(|e| Failure::internal(format!("read {}: {e}", spec_path.display())))?;
-        let tty = spec
-            .process()
-            .as_ref()
-            .and_then(|p| p.terminal())
-            .unwrap_or(false);
-        let plan = make_plan(start, &spec)?;
+        let spec = spec_of(start)?;
+        let tty = spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
+        let plan = make_plan(start, &spec, prepared.as_ref().map(|p| p.cgroup.as_str()))?;
+        let mother = prepared.as_mut().map(|p| p as &mut dyn lifecycle::Mother);
         let listener = listen_on(&socket_path(start)).map_err(io("listen for the daemon"))?;
-        let log = start
-            .log_path
-            .as_deref()
-            .map(Log::open)
-            .transpose()
-            .map_err(io("open the log"))?;
-        let attached = fds
-            .into_iter()
-            .zip(&start.attach)
-            .map(|(fd, wants)| Attached::new(fd, wants.clone(), tty));
+        let log = start.log_path.as_deref().map(Log::open).transpose().map_err(io("open the log"))?;
+        let attached = fds.into_iter().zip(&start.attach).map(|(fd, wants)| Attached::new(fd, wants.clone(), tty));
         let attached = attached.collect();
         if tty {
             let streams = streams::nothing().map_err(io("open /dev/null"))?;
-            let mut running = lifecycle::launch(kernel, &plan, streams)?;
+            let mut running = lifecycle::launch(kernel, &plan, streams, mother)?;
             let terminal = running.terminal.take();
-            let master = terminal
-                .ok_or_else(|| Failure::internal("the container opened no terminal".into()))?;
-            linux::set_nonblocking(&master)
-                .map_err(|errno| Failure::internal(errno.to_string()))?;
+            let master = terminal.ok_or_else(|| Failure::internal("the container opened no terminal".into()))?;
+            linux::set_nonblocking(&master).map_err(|errno| Failure::internal(errno.to_string()))?;
             let writer = master.try_clone().map_err(io("dup the terminal"))?;
             let parts = Parts {
                 listener,
@@ -154,22 +133,9 @@ impl<'k, K: Kernel> Shim<'k, K> {
             return Ok((plan, running, parts));
         }
         let pipes = streams::pipes(start.open_stdin).map_err(io("make pipes"))?;
-        let running = lifecycle::launch(kernel, &plan, pipes.container)?;
-        let outputs = vec![
-            (Stream::Stdout, pipes.stdout),
-            (Stream::Stderr, pipes.stderr),
-        ];
-        Ok((
-            plan,
-            running,
-            Parts {
-                listener,
-                attached,
-                outputs,
-                input: Input::new(pipes.stdin),
-                log,
-            },
-        ))
+        let running = lifecycle::launch(kernel, &plan, pipes.container, mother)?;
+        let outputs = vec![(Stream::Stdout, pipes.stdout), (Stream::Stderr, pipes.stderr)];
+        Ok((plan, running, Parts { listener, attached, outputs, input: Input::new(pipes.stdin), log }))
     }
 
     /// Serves until the container has ended and everybody has been told.
@@ -216,31 +182,19 @@ impl<'k, K: Kernel> Shim<'k, K> {
         let full = self.attached.iter().any(Attached::is_full);
         let when = |on: bool, flag: PollFlags| if on { flag } else { PollFlags::empty() };
         let alive = when(self.exited.is_none(), PollFlags::POLLIN);
-        let mut fds = vec![
-            PollFd::new(self.running.pidfd.as_fd(), alive),
-            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
-        ];
-        fds.extend(
-            self.connections
-                .iter()
-                .map(|c| PollFd::new(c.as_fd(), PollFlags::POLLIN)),
-        );
+        let mut fds =
+            vec![PollFd::new(self.running.pidfd.as_fd(), alive), PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.connections.iter().map(|c| PollFd::new(c.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.attached.iter().map(|a| {
             let read = when(a.input_open() && !self.input.is_full(), PollFlags::POLLIN);
             PollFd::new(a.fd(), read | when(a.wants_write(), PollFlags::POLLOUT))
         }));
-        fds.extend(
-            self.outputs
-                .iter()
-                .map(|(_, fd)| PollFd::new(fd.as_fd(), when(!full, PollFlags::POLLIN))),
-        );
+        fds.extend(self.outputs.iter().map(|(_, fd)| PollFd::new(fd.as_fd(), when(!full, PollFlags::POLLIN))));
         if let (Some(fd), true) = (self.input.fd(), self.input.wants_write()) {
             fds.push(PollFd::new(fd, PollFlags::POLLOUT));
         }
         let _ = poll(&mut fds, timeout);
-        fds.iter()
-            .map(|fd| fd.revents().unwrap_or(PollFlags::empty()))
-            .collect()
+        fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect()
     }
 
     fn move_output(&mut self, ready: &[PollFlags], buffer: &mut [u8]) {
@@ -290,10 +244,7 @@ impl<'k, K: Kernel> Shim<'k, K> {
     }
 
     fn is_terminal(&self) -> bool {
-        self.plan
-            .init
-            .iter()
-            .any(|s| matches!(s.act, crate::runtime::program::Act::Terminal { .. }))
+        self.plan.init.iter().any(|s| matches!(s.act, crate::runtime::program::Act::Terminal { .. }))
     }
 
     fn accept(&mut self) {
@@ -316,9 +267,7 @@ impl<'k, K: Kernel> Shim<'k, K> {
                 }
                 Ok(None) => closed.push(i),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    let reply = Reply::Refused {
-                        message: format!("that is no request: {error}"),
-                    };
+                    let reply = Reply::Refused { message: format!("that is no request: {error}") };
                     let _ = self.connections[i].send(&reply, &[]);
                 }
                 Err(_) => closed.push(i),
@@ -330,11 +279,9 @@ impl<'k, K: Kernel> Shim<'k, K> {
     }
 
     fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) -> Reply {
-        let refused = |message: &str| Reply::Refused {
-            message: message.to_owned(),
-        };
+        let refused = |message: &str| Reply::Refused { message: message.to_owned() };
         match request {
-            Request::Start(_) => refused("this shim has its container already"),
+            Request::Start(_) | Request::Prepare { .. } => refused("this shim has its container already"),
             Request::State => self.started.clone(),
             Request::Attach(wants) => self.attach(wants, fds),
             Request::Kill { signal } => self.kill(signal),
@@ -343,11 +290,7 @@ impl<'k, K: Kernel> Shim<'k, K> {
                 match (self.outputs.first(), tty) {
                     (Some((_, fd)), true) => {
                         let fd = Fd::Raw(fd.as_raw_fd());
-                        let call = Call::IoctlTiocswinsz {
-                            fd,
-                            ws_row: height,
-                            ws_col: width,
-                        };
+                        let call = Call::IoctlTiocswinsz { fd, ws_row: height, ws_col: width };
                         self.done(&call, "the terminal takes the size of the client's window")
                     }
                     _ => refused("the container has no terminal"),
@@ -363,35 +306,23 @@ impl<'k, K: Kernel> Shim<'k, K> {
                 self.attached.push(Attached::new(fd, wants, raw));
                 Reply::Done
             }
-            None => Reply::Refused {
-                message: "attach needs a socket".into(),
-            },
+            None => Reply::Refused { message: "attach needs a socket".into() },
         }
     }
 
     fn kill(&mut self, signal: i32) -> Reply {
         if self.exited.is_some() {
-            return Reply::Refused {
-                message: "the container has ended".into(),
-            };
+            return Reply::Refused { message: "the container has ended".into() };
         }
         // The shim has not waited for the process yet, so the number can't have been given to another one.
-        let call = Call::Kill {
-            pid: self.running.pid,
-            sig: signal,
-        };
-        self.done(
-            &call,
-            "the signal goes to the first process of the container",
-        )
+        let call = Call::Kill { pid: self.running.pid, sig: signal };
+        self.done(&call, "the signal goes to the first process of the container")
     }
 
     fn done(&self, call: &Call, why: &'static str) -> Reply {
         match crate::kernel::traced::because(Actor::Shim, why, || self.kernel.call(call)) {
             Ok(_) => Reply::Done,
-            Err(errno) => Reply::Refused {
-                message: format!("{call}: {}", errno.desc().to_lowercase()),
-            },
+            Err(errno) => Reply::Refused { message: format!("{call}: {}", errno.desc().to_lowercase()) },
         }
     }
 
@@ -414,21 +345,9 @@ impl<'k, K: Kernel> Shim<'k, K> {
             let mut fds: Vec<_> = self
                 .attached
                 .iter()
-                .map(|a| {
-                    PollFd::new(
-                        a.fd(),
-                        if a.wants_write() {
-                            PollFlags::POLLOUT
-                        } else {
-                            PollFlags::empty()
-                        },
-                    )
-                })
+                .map(|a| PollFd::new(a.fd(), if a.wants_write() { PollFlags::POLLOUT } else { PollFlags::empty() }))
                 .collect();
-            let _ = poll(
-                &mut fds,
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::NONE),
-            );
+            let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::NONE));
             self.attached.iter_mut().for_each(Attached::flush);
         }
         self.attached.iter_mut().for_each(Attached::close);
@@ -439,18 +358,10 @@ impl<'k, K: Kernel> Shim<'k, K> {
     fn finish(&mut self) {
         let (code, signal) = self.exited.unwrap_or((125, None));
         let oom_killed = plan::cgroups::oom_killed(&self.plan.after);
-        let record = ExitRecord {
-            code,
-            signal,
-            oom_killed,
-            at: now(),
-        };
+        let record = ExitRecord { code, signal, oom_killed, at: now() };
         lifecycle::undo(self.kernel, &self.plan);
         if let Err(error) = persist(&self.start.exit_path, &record) {
-            eprintln!(
-                "rdock shim: write {}: {error}",
-                self.start.exit_path.display()
-            );
+            eprintln!("rdock shim: write {}: {error}", self.start.exit_path.display());
         }
         let _ = std::fs::remove_file(socket_path(&self.start));
         trace::flush();
@@ -458,6 +369,15 @@ impl<'k, K: Kernel> Shim<'k, K> {
             let _ = connection.send(&Reply::Exited(record.clone()), &[]);
         }
     }
+}
+
+/// From now on this process tells what it does, over `fd`. Gives back the number under which a process that it
+/// makes is handed the same.
+pub(super) fn listen_in(context: &TraceContext, fd: OwnedFd) -> Option<i32> {
+    let raw = fd.as_raw_fd();
+    let sink = Arc::new(NdjsonWriter::new(fd).ok()?);
+    trace::install_process(context.trace_id.parse().ok()?, context.parent.parse().ok(), sink).ok()?;
+    Some(raw)
 }
 
 /// What [`Shim::make`] has opened.
@@ -469,10 +389,13 @@ struct Parts {
     log: Option<Log>,
 }
 
-fn make_plan(start: &Start, spec: &oci_spec::runtime::Spec) -> Result<Plan, Failure> {
-    let step = trace::step(Actor::Runtime, "runtime.plan")
-        .why("the plan is made before anything is touched: a list of steps, each one call of the kernel")
-        .arg("bundle", &start.bundle);
+pub(super) fn spec_of(start: &Start) -> Result<Spec, Failure> {
+    let path = start.bundle.join("config.json");
+    Spec::load(&path).map_err(|e| Failure::internal(format!("read {}: {e}", path.display())))
+}
+
+/// The plan for what the daemon asks for; `prepared` names the groups that were made in advance.
+pub(super) fn plan_of(start: &Start, spec: &Spec, prepared: Option<&str>) -> Result<Plan, Failure> {
     let rootfs = start.rootfs.clone();
     let overlay = Overlay {
         base: rootfs.base,
@@ -482,13 +405,16 @@ fn make_plan(start: &Start, spec: &oci_spec::runtime::Spec) -> Result<Plan, Fail
         merged: rootfs.merged,
         volatile: start.volatile,
     };
-    let request = plan::Request {
-        spec,
-        bundle: &start.bundle,
-        overlay: Some(overlay),
-        cgroup: &start.cgroup,
-    };
-    match plan::plan(&request, &Facts::read()) {
+    let cgroup = &start.cgroup;
+    let request = plan::Request { spec, bundle: &start.bundle, overlay: Some(overlay), cgroup, prepared };
+    plan::plan(&request, &Facts::read()).map_err(|error| Failure::internal(error.to_string()))
+}
+
+fn make_plan(start: &Start, spec: &Spec, prepared: Option<&str>) -> Result<Plan, Failure> {
+    let step = trace::step(Actor::Runtime, "runtime.plan")
+        .why("the plan is made before anything is touched: a list of steps, each one call of the kernel")
+        .arg("bundle", &start.bundle);
+    match plan_of(start, spec, prepared) {
         Ok(plan) => {
             let (before, init) = (plan.before.len(), plan.init.len());
             step.ok(serde_json::json!({"before": before, "init": init}), || {
@@ -496,11 +422,10 @@ fn make_plan(start: &Start, spec: &oci_spec::runtime::Spec) -> Result<Plan, Fail
             });
             Ok(plan)
         }
-        Err(error) => {
-            step.fail("EINVAL", &error, || {
-                format!("can't plan this container: {error}")
-            });
-            Err(Failure::internal(error.to_string()))
+        Err(failure) => {
+            let message = &failure.message;
+            step.fail("EINVAL", message, || format!("can't plan this container: {message}"));
+            Err(failure)
         }
     }
 }
@@ -518,17 +443,10 @@ fn listen_on(path: &Path) -> io::Result<OwnedFd> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = socket(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
     let directory = std::fs::File::open(directory)?;
     let name = path.file_name().unwrap_or_default();
-    let short = Path::new("/proc/self/fd")
-        .join(directory.as_raw_fd().to_string())
-        .join(name);
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
     bind(listener.as_raw_fd(), &UnixAddr::new(&short)?)?;
     listen(&listener, Backlog::new(16)?)?;
     Ok(listener)

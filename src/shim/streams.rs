@@ -28,12 +28,7 @@ pub(super) fn pipes(open_stdin: bool) -> io::Result<Pipes> {
     };
     let (stdout, stdout_write) = pipe2(OFlag::O_CLOEXEC)?;
     let (stderr, stderr_write) = pipe2(OFlag::O_CLOEXEC)?;
-    Ok(Pipes {
-        container: [stdin_read, stdout_write, stderr_write],
-        stdin,
-        stdout,
-        stderr,
-    })
+    Ok(Pipes { container: [stdin_read, stdout_write, stderr_write], stdin, stdout, stderr })
 }
 
 /// Placeholders for a container with a terminal, whose streams init opens itself.
@@ -65,10 +60,7 @@ const FULL: usize = 64 * 1024;
 
 impl Input {
     pub(super) fn new(fd: Option<OwnedFd>) -> Input {
-        Input {
-            fd,
-            ..Input::default()
-        }
+        Input { fd, ..Input::default() }
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -78,6 +78,59 @@ pub struct TraceEvent {
     pub lesson: Option<String>,
 }
 
+impl TraceEvent {
+    /// What a stream says in place of events that it could not keep: `trace.dropped`, once, with their number.
+    /// `like` is one of them (or the last one before): the trace and the lane are taken from it.
+    pub fn dropped(like: &TraceEvent, count: u64) -> TraceEvent {
+        TraceEvent {
+            v: 1,
+            seq: 0,
+            trace: like.trace.clone(),
+            span: super::ids::SpanId::next().to_string(),
+            parent: None,
+            ts: now(),
+            dur: None,
+            actor: like.actor,
+            op: "trace.dropped".to_owned(),
+            pid: super::ids::host_pid(),
+            summary: format!("{count} events are missing here: they came faster than they could be read"),
+            why: None,
+            args: Map::from_iter([("count".to_owned(), Value::from(count))]),
+            result: None,
+            branch: None,
+            lesson: None,
+        }
+    }
+
+    /// Whether the step failed.
+    pub fn failed(&self) -> bool {
+        matches!(self.result, Some(Outcome::Err { .. }))
+    }
+
+    /// Whether it is a call of the kernel: `kernel.mount`, …
+    pub fn is_call(&self) -> bool {
+        self.op.starts_with("kernel.")
+    }
+
+    /// Nanoseconds of CLOCK_MONOTONIC when the step ended.
+    pub fn end(&self) -> u64 {
+        self.ts.saturating_add(self.dur.unwrap_or(0))
+    }
+
+    /// An argument that is text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.args.get(key)?.as_str()
+    }
+
+    /// A field of `result.ok`.
+    pub fn ok_field(&self, key: &str) -> Option<&Value> {
+        match &self.result {
+            Some(Outcome::Ok { ok }) => ok.get(key),
+            _ => None,
+        }
+    }
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC: one clock for all processes of a host (clock_gettime(2)).
 pub fn now() -> u64 {
     let t = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)

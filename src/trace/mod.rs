@@ -1,5 +1,5 @@
 //! The explanation, as data: one event type ([`TraceEvent`]), emitted through `tracing` with the target
-//! `rdock::explain`, turned into events by a `Layer`, carried as NDJSON, drawn by pure renderers.
+//! `rdock::explain`, carried as NDJSON, drawn by pure renderers.
 //!
 //! How code tells what it does:
 //!
@@ -12,11 +12,28 @@
 //! ```
 //!
 //! When nobody listens, `step` costs one relaxed atomic load and keeps nothing.
+//!
+//! A thread that works for a step must be given its span: `let span = Span::current();` before,
+//! `span.in_scope(|| …)` in the thread (`spawn_blocking`, `std::thread::spawn`).
+//!
+//! - [`layer`]: steps, the `tracing` layer, installation
+//! - [`sink`]: where a process puts its events
+//! - [`ids`]: trace and span ids, `traceparent`
+//! - [`transport`]: NDJSON over descriptors, and the daemon's hub
+//! - [`render`]: from events to what a person reads
 
 pub mod event;
+pub mod ids;
 pub mod layer;
 pub mod render;
+pub mod sink;
+#[cfg(test)]
+pub mod testing;
 pub mod transport;
 
 pub use event::{Actor, Outcome, TraceEvent};
-pub use layer::{CallEvent, Step, current_context, emit_call, enabled, flush, install_process, set_pid, step};
+pub use ids::{SpanId, TraceId, TraceParent};
+pub use layer::{
+    CallEvent, Step, current_context, emit_call, explain_layer, flush, install, install_process, request_span, step,
+};
+pub use sink::{Collector, Sink, enabled};

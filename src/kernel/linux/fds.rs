@@ -32,11 +32,7 @@ pub fn clear_signals() {
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     let empty = nix::sys::signal::SigSet::empty();
-    let _ = nix::sys::signal::sigprocmask(
-        nix::sys::signal::SigmaskHow::SIG_SETMASK,
-        Some(&empty),
-        None,
-    );
+    let _ = nix::sys::signal::sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&empty), None);
 }
 
 /// One ended child, if there is one: (pid, exit code, signal). Never waits (waitpid(2) with WNOHANG).
@@ -81,8 +77,7 @@ pub fn exit_now(code: i32) -> ! {
 /// An anonymous file in memory (memfd_create(2)).
 pub fn memfd_cloexec(name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     // SAFETY: one C string.
-    answer(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }.into())
-        .map(|fd| adopt(fd as i32))
+    answer(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }.into()).map(|fd| adopt(fd as i32))
 }
 
 /// How many threads this process has: clone3 without CLONE_VM is only safe with one (proc_pid_task(5)).

@@ -16,8 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 pub use fds::{
-    adopt, clear_signals, exit_now, memfd_cloexec, reap, set_nonblocking, stat_mode, thread_count,
-    unlock_terminal,
+    adopt, clear_signals, exit_now, memfd_cloexec, reap, set_nonblocking, stat_mode, thread_count, unlock_terminal,
 };
 
 /// The kernel that this process runs on.
@@ -35,11 +34,7 @@ fn cpath(path: &Path) -> Result<CString, Errno> {
 
 /// The kernel's answer: -1 is errno, everything else is the value.
 fn answer(value: libc::c_long) -> Result<i64, Errno> {
-    if value == -1 {
-        Err(Errno::last())
-    } else {
-        Ok(value)
-    }
+    if value == -1 { Err(Errno::last()) } else { Ok(value) }
 }
 
 fn done(value: libc::c_long) -> Result<Ret, Errno> {

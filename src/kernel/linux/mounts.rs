@@ -4,28 +4,14 @@ use super::*;
 
 pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
     Some(match call {
-        Call::Mount {
-            source,
-            target,
-            filesystemtype,
-            mountflags,
-            data,
-        } => mount(
-            source.as_deref(),
-            target,
-            *filesystemtype,
-            *mountflags,
-            data.as_deref(),
-        ),
+        Call::Mount { source, target, filesystemtype, mountflags, data } => {
+            mount(source.as_deref(), target, *filesystemtype, *mountflags, data.as_deref())
+        }
         Call::Umount2 { target, flags } => cpath(target).and_then(|target| {
             // SAFETY: umount2(2) reads one C string.
             done(unsafe { libc::umount2(target.as_ptr(), flags.bits()) }.into())
         }),
-        Call::OpenTree {
-            dfd,
-            filename,
-            recursive,
-        } => cpath(filename).and_then(|name| {
+        Call::OpenTree { dfd, filename, recursive } => cpath(filename).and_then(|name| {
             let mut flags = libc::OPEN_TREE_CLONE as i32 | libc::OPEN_TREE_CLOEXEC as i32;
             if *recursive {
                 flags |= libc::AT_RECURSIVE;
@@ -34,11 +20,7 @@ pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
             answer(unsafe { libc::syscall(libc::SYS_open_tree, dfd.raw(), name.as_ptr(), flags) })
                 .map(|fd| Ret::Fd(fd as i32))
         }),
-        Call::MoveMount {
-            from_dfd,
-            to_dfd,
-            to_pathname,
-        } => cpath(to_pathname).and_then(|to| {
+        Call::MoveMount { from_dfd, to_dfd, to_pathname } => cpath(to_pathname).and_then(|to| {
             // SAFETY: move_mount(2) reads two C strings.
             done(unsafe {
                 libc::syscall(
@@ -78,13 +60,7 @@ fn mount(
     let pointer = |s: &Option<CString>| s.as_ref().map_or(std::ptr::null(), |s| s.as_ptr());
     // SAFETY: mount(2) reads up to four C strings, each NULL or alive until the call returns.
     let value = unsafe {
-        libc::mount(
-            pointer(&source),
-            target.as_ptr(),
-            pointer(&fstype),
-            flags.bits(),
-            pointer(&data).cast(),
-        )
+        libc::mount(pointer(&source), target.as_ptr(), pointer(&fstype), flags.bits(), pointer(&data).cast())
     };
     done(value.into())
 }

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::kernel::call::Netlink;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use std::os::fd::AsRawFd as _;
 
 /// `struct nlmsghdr` is 16 bytes, `struct ifinfomsg` 16 (netlink(7), rtnetlink(7)).
@@ -12,12 +10,7 @@ const NLMSG_HDR: u32 = 16;
 const IFINFOMSG: u32 = 16;
 
 pub(super) fn request(request: &Netlink) -> Result<(), Errno> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )?;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let message = match request {
         Netlink::LinkUp { index, .. } => link_up(*index),
     };
@@ -45,14 +38,8 @@ fn link_up(index: i32) -> Vec<u8> {
 
 /// `NLMSG_ERROR` carries a negative errno, 0 for success (netlink(7)).
 fn acknowledged(answer: &[u8]) -> Result<(), Errno> {
-    let kind = answer
-        .get(4..6)
-        .and_then(|b| b.try_into().ok())
-        .map(u16::from_ne_bytes);
-    let code = answer
-        .get(16..20)
-        .and_then(|b| b.try_into().ok())
-        .map(i32::from_ne_bytes);
+    let kind = answer.get(4..6).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
+    let code = answer.get(16..20).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes);
     match (kind.map(i32::from), code) {
         (Some(libc::NLMSG_ERROR), Some(0)) => Ok(()),
         (Some(libc::NLMSG_ERROR), Some(code)) => Err(Errno::from_raw(-code)),
@@ -67,10 +54,7 @@ mod tests {
     #[test]
     fn link_up_message_has_the_length_that_its_header_says() {
         let m = link_up(1);
-        assert_eq!(
-            u32::from_ne_bytes(m[..4].try_into().unwrap()) as usize,
-            m.len()
-        );
+        assert_eq!(u32::from_ne_bytes(m[..4].try_into().unwrap()) as usize, m.len());
     }
 
     #[test]

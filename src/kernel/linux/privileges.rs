@@ -23,9 +23,7 @@ const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
     Some(match call {
         // SAFETY: setgroups(2) reads `len` group ids. The raw call acts on this thread; there is only one.
-        Call::Setgroups { list } => {
-            done(unsafe { libc::syscall(libc::SYS_setgroups, list.len(), list.as_ptr()) })
-        }
+        Call::Setgroups { list } => done(unsafe { libc::syscall(libc::SYS_setgroups, list.len(), list.as_ptr()) }),
         // SAFETY: integers only.
         Call::Setresgid { rgid, egid, sgid } => {
             done(unsafe { libc::syscall(libc::SYS_setresgid, *rgid, *egid, *sgid) })
@@ -37,20 +35,13 @@ pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
         Call::Capset { data } => capset(*data),
         Call::Prctl(p) => prctl(*p),
         Call::Seccomp { flags, filter } => seccomp(*flags, filter),
-        Call::Prlimit {
-            resource,
-            rlim_cur,
-            rlim_max,
-        } => prlimit(resource, *rlim_cur, *rlim_max),
+        Call::Prlimit { resource, rlim_cur, rlim_max } => prlimit(resource, *rlim_cur, *rlim_max),
         _ => return None,
     })
 }
 
 fn capset(sets: CapSets) -> Result<Ret, Errno> {
-    let header = CapHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
+    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let half = |shift: u32| CapData {
         effective: (sets.effective >> shift) as u32,
         permitted: (sets.permitted >> shift) as u32,
@@ -69,16 +60,10 @@ fn prctl(p: Prctl) -> Result<Ret, Errno> {
         Prctl::SetChildSubreaper => (libc::PR_SET_CHILD_SUBREAPER, 1, 0),
         Prctl::SetDumpable { on } => (libc::PR_SET_DUMPABLE, on.into(), 0),
         Prctl::SetPdeathsig { sig } => (libc::PR_SET_PDEATHSIG, sig as libc::c_ulong, 0),
-        Prctl::CapAmbientClearAll => (
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
-            0,
-        ),
-        Prctl::CapAmbientRaise { cap } => (
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong,
-            libc::c_ulong::from(cap),
-        ),
+        Prctl::CapAmbientClearAll => (libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0),
+        Prctl::CapAmbientRaise { cap } => {
+            (libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, libc::c_ulong::from(cap))
+        }
     };
     // SAFETY: none of these options takes a pointer.
     done(unsafe { libc::prctl(option, a, b, 0 as libc::c_ulong, 0 as libc::c_ulong) }.into())
@@ -90,19 +75,9 @@ fn seccomp(flags: u32, filter: &[[u8; 8]]) -> Result<Ret, Errno> {
         len: u16,
         filter: *const [u8; 8],
     }
-    let program = Program {
-        len: u16::try_from(filter.len()).map_err(|_| Errno::EINVAL)?,
-        filter: filter.as_ptr(),
-    };
+    let program = Program { len: u16::try_from(filter.len()).map_err(|_| Errno::EINVAL)?, filter: filter.as_ptr() };
     // SAFETY: `struct sock_fprog` with a pointer to `len` instructions of 8 bytes; the kernel copies them.
-    done(unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            &program,
-        )
-    })
+    done(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &program) })
 }
 
 /// Resource names of getrlimit(2).
@@ -130,18 +105,7 @@ pub(crate) fn rlimit_number(name: &str) -> Option<u32> {
 
 fn prlimit(resource: &str, cur: u64, max: u64) -> Result<Ret, Errno> {
     let resource = rlimit_number(resource).ok_or(Errno::EINVAL)?;
-    let limit = libc::rlimit64 {
-        rlim_cur: cur,
-        rlim_max: max,
-    };
+    let limit = libc::rlimit64 { rlim_cur: cur, rlim_max: max };
     // SAFETY: one rlimit64 is read; no old value is asked for.
-    done(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            0,
-            resource,
-            &limit,
-            std::ptr::null::<libc::rlimit64>(),
-        )
-    })
+    done(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &limit, std::ptr::null::<libc::rlimit64>()) })
 }

@@ -26,48 +26,28 @@ pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
         Call::Unshare { flags } => done(unsafe { libc::unshare(flags.bits()) }.into()),
         // SAFETY: setns(2) takes two integers.
         Call::Setns { fd, nstype } => done(unsafe { libc::setns(fd.raw(), nstype.bits()) }.into()),
-        Call::Execve {
-            pathname,
-            argv,
-            envp,
-        } => execve(pathname, argv, envp),
+        Call::Execve { pathname, argv, envp } => execve(pathname, argv, envp),
         // SAFETY: kill(2) takes two integers.
         Call::Kill { pid, sig } => done(unsafe { libc::kill(*pid, *sig) }.into()),
         // SAFETY: setsid(2) takes nothing.
         Call::Setsid {} => done(unsafe { libc::setsid() }.into()),
         // SAFETY: TIOCSCTTY takes an integer argument, 0: do not steal the terminal.
-        Call::IoctlTiocsctty { fd } => {
-            done(unsafe { libc::ioctl(fd.raw(), libc::TIOCSCTTY, 0) }.into())
-        }
+        Call::IoctlTiocsctty { fd } => done(unsafe { libc::ioctl(fd.raw(), libc::TIOCSCTTY, 0) }.into()),
         Call::IoctlTiocswinsz { fd, ws_row, ws_col } => {
-            let size = libc::winsize {
-                ws_row: *ws_row,
-                ws_col: *ws_col,
-                ws_xpixel: 0,
-                ws_ypixel: 0,
-            };
+            let size = libc::winsize { ws_row: *ws_row, ws_col: *ws_col, ws_xpixel: 0, ws_ypixel: 0 };
             // SAFETY: TIOCSWINSZ reads one winsize, which lives until the call returns.
             done(unsafe { libc::ioctl(fd.raw(), libc::TIOCSWINSZ, &size) }.into())
         }
         // SAFETY: sethostname(2) reads `len` bytes at the pointer.
-        Call::Sethostname { name } => {
-            done(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into())
-        }
+        Call::Sethostname { name } => done(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()),
         // SAFETY: setdomainname(2) reads `len` bytes at the pointer.
-        Call::Setdomainname { name } => {
-            done(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())
-        }
+        Call::Setdomainname { name } => done(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()),
         // SAFETY: dup3(2) takes integers.
         Call::Dup3 { oldfd, newfd } => done(unsafe { libc::dup3(oldfd.raw(), *newfd, 0) }.into()),
         // SAFETY: close_range(2) with CLOEXEC only sets a flag on descriptors.
-        Call::CloseRange { first } => done(unsafe {
-            libc::syscall(
-                libc::SYS_close_range,
-                *first,
-                u32::MAX,
-                libc::CLOSE_RANGE_CLOEXEC,
-            )
-        }),
+        Call::CloseRange { first } => {
+            done(unsafe { libc::syscall(libc::SYS_close_range, *first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+        }
         _ => return None,
     })
 }
@@ -87,7 +67,8 @@ fn clone3(flags: nix::sched::CloneFlags, cgroup: Option<Fd>) -> Result<Ret, Errn
     let args = CloneArgs {
         flags: bits,
         pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        // A child of the caller's parent tells that parent as the caller itself would (clone3(2), CLONE_PARENT).
+        exit_signal: if flags.contains(nix::sched::CloneFlags::CLONE_PARENT) { 0 } else { libc::SIGCHLD as u64 },
         cgroup: cgroup.map_or(0, |fd| fd.raw() as u64),
         ..CloneArgs::default()
     };
@@ -95,26 +76,14 @@ fn clone3(flags: nix::sched::CloneFlags, cgroup: Option<Fd>) -> Result<Ret, Errn
     // stack and of all memory; the caller is single-threaded (checked above).
     match answer(unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<CloneArgs>()) })? {
         0 => Ok(Ret::CHILD),
-        pid => Ok(Ret::Pid {
-            pid: pid as i32,
-            pidfd,
-        }),
+        pid => Ok(Ret::Pid { pid: pid as i32, pidfd }),
     }
 }
 
 fn execve(pathname: &Path, argv: &[String], envp: &[String]) -> Result<Ret, Errno> {
     let path = cpath(pathname)?;
-    let strings = |list: &[String]| {
-        list.iter()
-            .map(|s| cstr(s.as_bytes()))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let pointers = |list: &[CString]| {
-        list.iter()
-            .map(|s| s.as_ptr())
-            .chain([std::ptr::null()])
-            .collect::<Vec<_>>()
-    };
+    let strings = |list: &[String]| list.iter().map(|s| cstr(s.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
     let (argv, envp) = (strings(argv)?, strings(envp)?);
     let (argv, envp) = (pointers(&argv), pointers(&envp));
     // SAFETY: the path and both null-terminated arrays of C strings live until the call returns (on success it

@@ -16,92 +16,74 @@ pub(super) struct Group {
 }
 
 pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Group {
-    let resources = request
-        .spec
-        .linux()
-        .as_ref()
-        .and_then(|l| l.resources().clone());
+    let resources = request.spec.linux().as_ref().and_then(|l| l.resources().clone());
     match &facts.cgroups {
-        Cgroups::None(_) => Group {
-            before: vec![],
-            join: vec![],
-            after: vec![],
+        Cgroups::None(_) => Group { before: vec![], join: vec![], after: vec![] },
+        Cgroups::V1(hierarchies) => match request.prepared {
+            Some(spare) => v1_prepared(spare, request.cgroup, hierarchies, resources.as_ref()),
+            None => v1(request.cgroup, hierarchies, resources.as_ref()),
         },
-        Cgroups::V1(hierarchies) => v1(request.cgroup, hierarchies, resources.as_ref()),
-        Cgroups::V2 { own, controllers } => {
-            v2(&own.join(request.cgroup), controllers, resources.as_ref())
-        }
+        Cgroups::V2 { own, controllers } => v2(&own.join(request.cgroup), controllers, resources.as_ref()),
     }
 }
 
-/// The directories of a container's group, on this host: what is removed when it has ended.
-pub(crate) fn directories(name: &str, facts: &Facts) -> Vec<PathBuf> {
+/// Groups made in advance for a container that is still to come, by a process that will be its mother.
+///
+/// On version 1 the first write to any `cgroup.procs` waits for all processors to pass a quiet moment (an RCU
+/// grace period): 8 to 20 ms, more than all else that makes a container together. A process that sits in the groups
+/// already gives them to its children for nothing. None where there is nothing to gain: version 2 has
+/// `CLONE_INTO_CGROUP`.
+pub(super) fn prepare(name: &str, facts: &Facts) -> Option<super::Preparation> {
+    match &facts.cgroups {
+        Cgroups::V1(hierarchies) => {
+            let Group { before, join, after } = v1(name, hierarchies, None);
+            Some(super::Preparation { before, join, after })
+        }
+        _ => None,
+    }
+}
+
+/// Steps that take away the groups of a container that nobody looks after any more.
+pub(crate) fn leftovers(name: &str, facts: &Facts) -> Program {
     match &facts.cgroups {
         Cgroups::None(_) => vec![],
-        Cgroups::V1(list) => list.iter().map(|h| h.own.join(name)).collect(),
-        Cgroups::V2 { own, .. } => vec![own.join(name)],
+        Cgroups::V1(list) => list.iter().map(|h| remove(&h.own.join(name))).collect(),
+        Cgroups::V2 { own, .. } => vec![remove(&own.join(name))],
     }
 }
 
 fn make(dir: &Path) -> Step {
     Step::call(
         "a control group of the container's own, to count and limit what it uses",
-        Call::Mkdirat {
-            dirfd: Fd::Cwd,
-            pathname: dir.to_path_buf(),
-            mode: 0o755,
-        },
+        Call::Mkdirat { dirfd: Fd::Cwd, pathname: dir.to_path_buf(), mode: 0o755 },
     )
 }
 
 fn remove(dir: &Path) -> Step {
     Step::call(
         "the group is empty now: takes it away",
-        Call::Unlinkat {
-            dirfd: Fd::Cwd,
-            pathname: dir.to_path_buf(),
-            remove_dir: true,
-        },
+        Call::Unlinkat { dirfd: Fd::Cwd, pathname: dir.to_path_buf(), remove_dir: true },
     )
     .tolerate(&["ENOENT"])
 }
 
 fn write(why: &'static str, path: PathBuf, value: impl Into<String>) -> Step {
-    Step::new(
-        why,
-        Act::Call(Call::Write {
-            path,
-            data: value.into().into_bytes(),
-        }),
-    )
+    Step::new(why, Act::Call(Call::Write { path, data: value.into().into_bytes() }))
 }
 
 fn v1(name: &str, hierarchies: &[Hierarchy], resources: Option<&LinuxResources>) -> Group {
-    let mut group = Group {
-        before: vec![],
-        join: vec![],
-        after: vec![],
-    };
+    let mut group = Group { before: vec![], join: vec![], after: vec![] };
     for hierarchy in hierarchies {
         let dir = hierarchy.own.join(name);
         let has = |controller: &str| hierarchy.controllers.split(',').any(|c| c == controller);
         group.before.push(make(&dir));
         if let Some((cpus, mems)) = &hierarchy.cpuset {
             let why = "a new cpuset is empty and takes no process: gives it what its parent has";
-            group
-                .before
-                .push(write(why, dir.join("cpuset.cpus"), cpus.clone()));
-            group
-                .before
-                .push(write(why, dir.join("cpuset.mems"), mems.clone()));
+            group.before.push(write(why, dir.join("cpuset.cpus"), cpus.clone()));
+            group.before.push(write(why, dir.join("cpuset.mems"), mems.clone()));
         }
         if has("devices") {
-            group.before.extend(devices(
-                &dir,
-                resources
-                    .and_then(|r| r.devices().as_deref())
-                    .unwrap_or(&[]),
-            ));
+            group.before.extend(devices(&dir, resources.and_then(|r| r.devices().as_deref()).unwrap_or(&[])));
         }
         if let Some(resources) = resources {
             group.before.extend(v1_limits(&dir, &has, resources));
@@ -111,6 +93,30 @@ fn v1(name: &str, hierarchies: &[Hierarchy], resources: Option<&LinuxResources>)
             dir.join("cgroup.procs"),
             "0",
         ));
+        group.after.push(remove(&dir));
+    }
+    group
+}
+
+/// As [`v1`], for groups that were made in advance: they get the container's name and its limits.
+fn v1_prepared(spare: &str, name: &str, hierarchies: &[Hierarchy], resources: Option<&LinuxResources>) -> Group {
+    let mut group = Group { before: vec![], join: vec![], after: vec![] };
+    for hierarchy in hierarchies {
+        let (from, dir) = (hierarchy.own.join(spare), hierarchy.own.join(name));
+        let has = |controller: &str| hierarchy.controllers.split(',').any(|c| c == controller);
+        group.before.push(Step::call(
+            "a control group that was made in advance gets the container's name",
+            Call::Renameat { olddirfd: Fd::Cwd, oldpath: from, newdirfd: Fd::Cwd, newpath: dir.clone() },
+        ));
+        if has("devices") {
+            let rules = resources.and_then(|r| r.devices().as_deref()).unwrap_or(&[]);
+            let (there, wanted) = (devices(&dir, &[]), devices(&dir, rules));
+            let only_more = there.iter().all(|step| wanted.contains(step));
+            group.before.extend(wanted.into_iter().filter(|step| !only_more || !there.contains(step)));
+        }
+        if let Some(resources) = resources {
+            group.before.extend(v1_limits(&dir, &has, resources));
+        }
         group.after.push(remove(&dir));
     }
     group
@@ -168,73 +174,33 @@ fn v1_limits(dir: &Path, has: &dyn Fn(&str) -> bool, resources: &LinuxResources)
     if has("memory")
         && let Some(memory) = resources.memory()
     {
-        limit(
-            "memory.limit_in_bytes",
-            memory.limit().map(|n| n.to_string()),
-            "the most memory it may use, in bytes",
-        );
-        limit(
-            "memory.memsw.limit_in_bytes",
-            memory.swap().map(|n| n.to_string()),
-            "memory and swap together",
-        );
-        limit(
-            "memory.soft_limit_in_bytes",
-            memory.reservation().map(|n| n.to_string()),
-            "pressed down to this first",
-        );
+        limit("memory.limit_in_bytes", memory.limit().map(|n| n.to_string()), "the most memory it may use, in bytes");
+        limit("memory.memsw.limit_in_bytes", memory.swap().map(|n| n.to_string()), "memory and swap together");
+        limit("memory.soft_limit_in_bytes", memory.reservation().map(|n| n.to_string()), "pressed down to this first");
     }
     if has("cpu")
         && let Some(cpu) = resources.cpu()
     {
-        limit(
-            "cpu.shares",
-            cpu.shares().map(|n| n.to_string()),
-            "its share when the processors are busy",
-        );
-        limit(
-            "cpu.cfs_period_us",
-            cpu.period().map(|n| n.to_string()),
-            "the period of the processor quota",
-        );
-        limit(
-            "cpu.cfs_quota_us",
-            cpu.quota().map(|n| n.to_string()),
-            "processor time in each period",
-        );
+        limit("cpu.shares", cpu.shares().map(|n| n.to_string()), "its share when the processors are busy");
+        limit("cpu.cfs_period_us", cpu.period().map(|n| n.to_string()), "the period of the processor quota");
+        limit("cpu.cfs_quota_us", cpu.quota().map(|n| n.to_string()), "processor time in each period");
     }
     if has("cpuset")
         && let Some(cpu) = resources.cpu()
     {
-        limit(
-            "cpuset.cpus",
-            cpu.cpus().clone(),
-            "the processors that it may use",
-        );
-        limit(
-            "cpuset.mems",
-            cpu.mems().clone(),
-            "the memory nodes that it may use",
-        );
+        limit("cpuset.cpus", cpu.cpus().clone(), "the processors that it may use");
+        limit("cpuset.mems", cpu.mems().clone(), "the memory nodes that it may use");
     }
     if has("pids")
         && let Some(pids) = resources.pids()
     {
-        limit(
-            "pids.max",
-            Some(pids_max(pids.limit())),
-            "the most processes it may have: a fork bomb stops here",
-        );
+        limit("pids.max", Some(pids_max(pids.limit())), "the most processes it may have: a fork bomb stops here");
     }
     steps
 }
 
 fn pids_max(limit: i64) -> String {
-    if limit > 0 {
-        limit.to_string()
-    } else {
-        "max".to_owned()
-    }
+    if limit > 0 { limit.to_string() } else { "max".to_owned() }
 }
 
 /// One directory for all controllers; the new process is born in it (`CLONE_INTO_CGROUP`).
@@ -256,41 +222,22 @@ fn v2(dir: &Path, controllers: &[String], resources: Option<&LinuxResources>) ->
         )
         .save(slot::CGROUP),
     );
-    Group {
-        before,
-        join: vec![],
-        after: vec![remove(dir)],
-    }
+    Group { before, join: vec![], after: vec![remove(dir)] }
 }
 
 fn v2_limits(dir: &Path, controllers: &[String], resources: &LinuxResources) -> Vec<Step> {
     let has = |name: &str| controllers.iter().any(|c| c == name);
     let mut steps = vec![];
-    if let (true, Some(limit)) = (
-        has("memory"),
-        resources.memory().as_ref().and_then(|m| m.limit()),
-    ) {
-        steps.push(write(
-            "the most memory it may use, in bytes",
-            dir.join("memory.max"),
-            limit.to_string(),
-        ));
+    if let (true, Some(limit)) = (has("memory"), resources.memory().as_ref().and_then(|m| m.limit())) {
+        steps.push(write("the most memory it may use, in bytes", dir.join("memory.max"), limit.to_string()));
     }
     if let (true, Some(pids)) = (has("pids"), resources.pids()) {
-        steps.push(write(
-            "the most processes it may have",
-            dir.join("pids.max"),
-            pids_max(pids.limit()),
-        ));
+        steps.push(write("the most processes it may have", dir.join("pids.max"), pids_max(pids.limit())));
     }
     if let (true, Some(cpu)) = (has("cpu"), resources.cpu())
         && let (Some(quota), period) = (cpu.quota(), cpu.period().unwrap_or(100_000))
     {
-        steps.push(write(
-            "processor time in each period",
-            dir.join("cpu.max"),
-            format!("{quota} {period}"),
-        ));
+        steps.push(write("processor time in each period", dir.join("cpu.max"), format!("{quota} {period}")));
     }
     steps
 }
@@ -299,14 +246,10 @@ fn v2_limits(dir: &Path, controllers: &[String], resources: &LinuxResources) -> 
 /// (memory controller: `memory.oom_control` in version 1, `memory.events` in version 2).
 pub(crate) fn oom_killed(after: &[Step]) -> bool {
     after.iter().any(|step| match &step.act {
-        Act::Call(Call::Unlinkat { pathname, .. }) => {
-            ["memory.oom_control", "memory.events"].iter().any(|file| {
-                let text = std::fs::read_to_string(pathname.join(file)).unwrap_or_default();
-                text.lines()
-                    .filter_map(|l| l.strip_prefix("oom_kill "))
-                    .any(|n| n.trim() != "0")
-            })
-        }
+        Act::Call(Call::Unlinkat { pathname, .. }) => ["memory.oom_control", "memory.events"].iter().any(|file| {
+            let text = std::fs::read_to_string(pathname.join(file)).unwrap_or_default();
+            text.lines().filter_map(|l| l.strip_prefix("oom_kill ")).any(|n| n.trim() != "0")
+        }),
         _ => false,
     })
 }

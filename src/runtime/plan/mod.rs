@@ -33,6 +33,29 @@ pub struct Request<'a> {
     pub overlay: Option<Overlay>,
     /// The group's name below each of this process's own groups.
     pub cgroup: &'a str,
+    /// The name of groups that were made in advance ([`prepare`]), whose mother process carries out [`Plan::clone`].
+    pub prepared: Option<&'a str>,
+}
+
+/// What is done before it is known what container will be asked for.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Preparation {
+    /// In the shim.
+    pub before: Program,
+    /// In the process that will be the container's mother.
+    pub join: Program,
+    /// In the shim, when no container was asked for.
+    pub after: Program,
+}
+
+/// Plans the groups of a container to come; none where making them in advance gains nothing.
+pub fn prepare(name: &str, facts: &Facts) -> Option<Preparation> {
+    cgroups::prepare(name, facts)
+}
+
+/// Plans the removal of what a container left whose shim is gone: the groups of that name.
+pub fn leftovers(name: &str, facts: &Facts) -> Program {
+    cgroups::leftovers(name, facts)
 }
 
 /// An overlay mount (overlayfs, Documentation/filesystems/overlayfs.rst).
@@ -70,15 +93,9 @@ pub enum PlanError {
     #[error("the OCI spec has no {0}")]
     Missing(&'static str),
     #[error("mount option '{option}' of {destination} is not known")]
-    MountOption {
-        destination: PathBuf,
-        option: String,
-    },
+    MountOption { destination: PathBuf, option: String },
     #[error("file system type '{fstype}' of {destination} is not one that a container may mount")]
-    FileSystem {
-        destination: PathBuf,
-        fstype: String,
-    },
+    FileSystem { destination: PathBuf, fstype: String },
     #[error("{count} bind mounts are more than the {max} that one container can have")]
     TooManyBinds { count: usize, max: usize },
     #[error("limit '{0}' is not one that getrlimit(2) knows")]
@@ -90,11 +107,7 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`] where the spec asks for what can't be planned.
 pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
-    let process = request
-        .spec
-        .process()
-        .as_ref()
-        .ok_or(PlanError::Missing("process"))?;
+    let process = request.spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
     let argv = process.args().clone().unwrap_or_default();
     if argv.is_empty() {
         return Err(PlanError::Missing("process.args"));
@@ -102,12 +115,11 @@ pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
     let group = cgroups::plan(request, facts);
     let flags = namespaces(request.spec, facts);
     let mut init = group.join;
-    if flags.contains(CloneFlags::CLONE_NEWCGROUP) && !matches!(facts.cgroups, Cgroups::V2 { .. }) {
+    let prepared = request.prepared.is_some();
+    if flags.contains(CloneFlags::CLONE_NEWCGROUP) && !prepared && !matches!(facts.cgroups, Cgroups::V2 { .. }) {
         init.push(Step::call(
             "its own view of the cgroups, from the group that it has just joined downwards",
-            Call::Unshare {
-                flags: CloneFlags::CLONE_NEWCGROUP,
-            },
+            Call::Unshare { flags: CloneFlags::CLONE_NEWCGROUP },
         ));
     }
     init.extend(root(request, facts));
@@ -119,10 +131,7 @@ pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
     init.extend(identity(request.spec, flags));
     if process.terminal().unwrap_or(false) {
         let size = process.console_size();
-        init.push(terminal(
-            size.as_ref().map_or((0, 0), |s| (s.height(), s.width())),
-            process.user().uid(),
-        ));
+        init.push(terminal(size.as_ref().map_or((0, 0), |s| (s.height(), s.width())), process.user().uid()));
     } else {
         init.extend(plain_streams());
     }
@@ -134,50 +143,34 @@ pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
     ));
     init.push(Step::new(
         "the command takes the place of this process, so it is process 1 of the container",
-        Act::Exec {
-            argv,
-            envp: process.env().clone().unwrap_or_default(),
-        },
+        Act::Exec { argv, envp: process.env().clone().unwrap_or_default() },
     ));
-    let clone = new_process(flags, facts);
-    Ok(Plan {
-        before: group.before,
-        clone,
-        init,
-        after: group.after,
-    })
+    let clone = new_process(flags, facts, prepared);
+    Ok(Plan { before: group.before, clone, init, after: group.after })
 }
 
-fn new_process(flags: CloneFlags, facts: &Facts) -> Step {
-    // On version 1 the view of the cgroups must be cut after the group was joined, so init does it itself.
+fn new_process(flags: CloneFlags, facts: &Facts, prepared: bool) -> Step {
+    // On version 1 the view of the cgroups must be cut after the group was joined, so init does it itself, unless
+    // it is born in its group.
     let (flags, cgroup) = match facts.cgroups {
+        _ if prepared => (flags | CloneFlags::CLONE_PARENT, None),
         Cgroups::V2 { .. } => (flags, Some(Fd::Slot(slot::CGROUP))),
         _ => (flags - CloneFlags::CLONE_NEWCGROUP, None),
     };
     Step::call(
         "a new process in namespaces of its own: it will see only its own processes, mounts, host name and network",
-        Call::Clone3 {
-            flags,
-            exit_signal: "SIGCHLD",
-            cgroup,
-        },
+        Call::Clone3 { flags, exit_signal: if prepared { "0" } else { "SIGCHLD" }, cgroup },
     )
 }
 
 /// `linux.namespaces` without a path, as flags of clone3.
 fn namespaces(spec: &Spec, facts: &Facts) -> CloneFlags {
-    let list = spec
-        .linux()
-        .as_ref()
-        .and_then(|l| l.namespaces().clone())
-        .unwrap_or_default();
+    let list = spec.linux().as_ref().and_then(|l| l.namespaces().clone()).unwrap_or_default();
     let mut flags = CloneFlags::empty();
     for namespace in list.iter().filter(|n| n.path().is_none()) {
         flags |= match namespace.typ() {
             LinuxNamespaceType::Mount => CloneFlags::CLONE_NEWNS,
-            LinuxNamespaceType::Cgroup if matches!(facts.cgroups, Cgroups::None(_)) => {
-                CloneFlags::empty()
-            }
+            LinuxNamespaceType::Cgroup if matches!(facts.cgroups, Cgroups::None(_)) => CloneFlags::empty(),
             LinuxNamespaceType::Cgroup => CloneFlags::CLONE_NEWCGROUP,
             LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
             LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
@@ -219,13 +212,7 @@ fn root(request: &Request<'_>, facts: &Facts) -> Program {
             ),
         ];
     };
-    let colon = |paths: &[PathBuf]| {
-        paths
-            .iter()
-            .map(|p| escape(p))
-            .collect::<Vec<_>>()
-            .join(":")
-    };
+    let colon = |paths: &[PathBuf]| paths.iter().map(|p| escape(p)).collect::<Vec<_>>().join(":");
     let mut data = format!(
         "lowerdir={},upperdir={},workdir={}",
         colon(&overlay.lower),
@@ -240,12 +227,7 @@ fn root(request: &Request<'_>, facts: &Facts) -> Program {
     }
     vec![
         private,
-        Step::call(
-            "the layers are named from here: short names",
-            Call::Chdir {
-                path: overlay.base.clone(),
-            },
-        ),
+        Step::call("the layers are named from here: short names", Call::Chdir { path: overlay.base.clone() }),
         Step {
             actor: crate::trace::Actor::Layer,
             ..Step::call(
@@ -264,10 +246,7 @@ fn root(request: &Request<'_>, facts: &Facts) -> Program {
 
 /// overlayfs splits its options at commas and colons; a backslash keeps one that is part of a name.
 fn escape(path: &Path) -> String {
-    path.to_string_lossy()
-        .replace('\\', "\\\\")
-        .replace(':', "\\:")
-        .replace(',', "\\,")
+    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
 }
 
 fn root_path(request: &Request<'_>) -> PathBuf {
@@ -282,18 +261,10 @@ fn root_path(request: &Request<'_>) -> PathBuf {
 /// of [`leave_host`] finds it (pivot_root(2), NOTES).
 fn pivot(request: &Request<'_>) -> Program {
     vec![
-        Step::call(
-            "goes to what will be the root",
-            Call::Chdir {
-                path: root_path(request),
-            },
-        ),
+        Step::call("goes to what will be the root", Call::Chdir { path: root_path(request) }),
         Step::call(
             "the joined tree becomes the root directory; no path of the image can lead to the host any more",
-            Call::PivotRoot {
-                new_root: ".".into(),
-                put_old: ".".into(),
-            },
+            Call::PivotRoot { new_root: ".".into(), put_old: ".".into() },
         ),
     ]
 }
@@ -303,10 +274,7 @@ fn leave_host() -> Program {
     vec![
         Step::call(
             "lets go of the host's files: nothing of the old root can be reached any more",
-            Call::Umount2 {
-                target: ".".into(),
-                flags: MntFlags::MNT_DETACH,
-            },
+            Call::Umount2 { target: ".".into(), flags: MntFlags::MNT_DETACH },
         ),
         Step::call("starts from the new root", Call::Chdir { path: "/".into() }),
     ]
@@ -322,10 +290,7 @@ fn identity(spec: &Spec, flags: CloneFlags) -> Program {
         ));
     }
     if let (Some(name), true) = (spec.domainname(), flags.contains(CloneFlags::CLONE_NEWUTS)) {
-        program.push(Step::call(
-            "its NIS domain name",
-            Call::Setdomainname { name: name.clone() },
-        ));
+        program.push(Step::call("its NIS domain name", Call::Setdomainname { name: name.clone() }));
     }
     if flags.contains(CloneFlags::CLONE_NEWNET) {
         program.push(Step {
@@ -343,41 +308,18 @@ fn terminal((rows, columns): (u64, u64), owner: u32) -> Step {
     let small = |n: u64| u16::try_from(n).unwrap_or(0);
     Step::new(
         "a terminal of the container's own: the shim holds the other end",
-        Act::Terminal {
-            rows: small(rows),
-            columns: small(columns),
-            owner,
-        },
+        Act::Terminal { rows: small(rows), columns: small(columns), owner },
     )
 }
 
 /// The three streams that the shim opened become 0, 1 and 2, in a session of their own.
 fn plain_streams() -> Program {
-    let dup = |from, to, why| {
-        Step::call(
-            why,
-            Call::Dup3 {
-                oldfd: Fd::Slot(from),
-                newfd: to,
-            },
-        )
-    };
+    let dup = |from, to, why| Step::call(why, Call::Dup3 { oldfd: Fd::Slot(from), newfd: to });
     vec![
-        Step::call(
-            "a session of its own, away from whoever started the engine",
-            Call::Setsid {},
-        ),
+        Step::call("a session of its own, away from whoever started the engine", Call::Setsid {}),
         dup(slot::STDIN, 0, "standard input of the container"),
-        dup(
-            slot::STDOUT,
-            1,
-            "standard output of the container, read by the shim",
-        ),
-        dup(
-            slot::STDERR,
-            2,
-            "standard error of the container, kept apart from standard output",
-        ),
+        dup(slot::STDOUT, 1, "standard output of the container, read by the shim"),
+        dup(slot::STDERR, 2, "standard error of the container, kept apart from standard output"),
     ]
 }
 

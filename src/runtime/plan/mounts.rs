@@ -16,14 +16,8 @@ pub(super) struct Mounts {
 }
 
 /// The devices of every container (OCI runtime spec, Default Devices): name, major, minor.
-const DEVICES: [(&str, u64, u64); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
+const DEVICES: [(&str, u64, u64); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// The links that go with them (OCI runtime spec, /dev symbolic links).
 const LINKS: [(&str, &str); 6] = [
@@ -36,10 +30,7 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Result<Mounts, PlanError> {
-    let mut plan = Mounts {
-        while_host_is_visible: vec![],
-        inside: vec![],
-    };
+    let mut plan = Mounts { while_host_is_visible: vec![], inside: vec![] };
     let list = request.spec.mounts().clone().unwrap_or_default();
     let mut next = slot::BINDS;
     for mount in &list {
@@ -63,24 +54,11 @@ pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Result<Mounts, PlanE
     {
         plan.inside.push(Step::new(
             "the working directory, made where the image has none",
-            Act::MountPoint {
-                path: cwd,
-                kind: Place::Directory,
-            },
+            Act::MountPoint { path: cwd, kind: Place::Directory },
         ));
     }
-    if request
-        .spec
-        .root()
-        .as_ref()
-        .and_then(|r| r.readonly())
-        .unwrap_or(false)
-    {
-        plan.inside.push(remount(
-            "/".into(),
-            MsFlags::MS_RDONLY,
-            "the root file system is read-only, as asked for",
-        ));
+    if request.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
+        plan.inside.push(remount("/".into(), MsFlags::MS_RDONLY, "the root file system is read-only, as asked for"));
     }
     Ok(plan)
 }
@@ -96,39 +74,20 @@ fn fresh(plan: &mut Mounts, mount: &Mount, facts: &Facts) -> Result<(), PlanErro
     let destination = mount.destination().clone();
     let fstype = mount.typ().clone().unwrap_or_default();
     let (fstype, why): (&'static str, &'static str) = match fstype.as_str() {
-        "proc" => (
-            "proc",
-            "/proc of the new pid namespace: ps and top see the container's processes only",
-        ),
-        "tmpfs" if destination == Path::new("/dev") => (
-            "tmpfs",
-            "an empty /dev: only what is put there now is there",
-        ),
-        "tmpfs" if destination == Path::new("/dev/shm") => {
-            ("tmpfs", "shared memory of the container's own")
-        }
+        "proc" => ("proc", "/proc of the new pid namespace: ps and top see the container's processes only"),
+        "tmpfs" if destination == Path::new("/dev") => ("tmpfs", "an empty /dev: only what is put there now is there"),
+        "tmpfs" if destination == Path::new("/dev/shm") => ("tmpfs", "shared memory of the container's own"),
         "tmpfs" => ("tmpfs", "files in memory, gone with the container"),
-        "devpts" => (
-            "devpts",
-            "terminals of the container's own, numbered from 0",
-        ),
+        "devpts" => ("devpts", "terminals of the container's own, numbered from 0"),
         "sysfs" => ("sysfs", "/sys of the new network namespace, read-only"),
         "mqueue" => ("mqueue", "message queues of the new ipc namespace"),
         "cgroup" | "cgroup2" => return cgroup(plan, destination, flags, facts),
         _ => {
-            return Err(PlanError::FileSystem {
-                destination,
-                fstype,
-            });
+            return Err(PlanError::FileSystem { destination, fstype });
         }
     };
-    plan.inside
-        .push(mount_point(destination.clone(), Place::OwnDirectory));
-    let data = if fstype == "devpts" {
-        devpts_data(&data, facts)
-    } else {
-        data
-    };
+    plan.inside.push(mount_point(destination.clone(), Place::OwnDirectory));
+    let data = if fstype == "devpts" { devpts_data(&data, facts) } else { data };
     plan.inside.push(Step::call(
         why,
         Call::Mount {
@@ -147,10 +106,7 @@ fn devpts_data(data: &str, facts: &Facts) -> String {
     if facts.mapped_ids > 5 {
         return data.to_owned();
     }
-    data.split(',')
-        .filter(|o| !o.starts_with("gid="))
-        .collect::<Vec<_>>()
-        .join(",")
+    data.split(',').filter(|o| !o.starts_with("gid=")).collect::<Vec<_>>().join(",")
 }
 
 fn mount_point(path: PathBuf, kind: Place) -> Step {
@@ -158,12 +114,7 @@ fn mount_point(path: PathBuf, kind: Place) -> Step {
 }
 
 /// The groups as the container sees them. Version 1 has one mount for each hierarchy below a tmpfs.
-fn cgroup(
-    plan: &mut Mounts,
-    destination: PathBuf,
-    flags: MsFlags,
-    facts: &Facts,
-) -> Result<(), PlanError> {
+fn cgroup(plan: &mut Mounts, destination: PathBuf, flags: MsFlags, facts: &Facts) -> Result<(), PlanError> {
     let why = "the container's own control groups, read-only";
     let one = |target: PathBuf, fstype: &'static str, data: Option<String>| {
         let call = Call::Mount {
@@ -178,13 +129,11 @@ fn cgroup(
     match &facts.cgroups {
         Cgroups::None(_) => {}
         Cgroups::V2 { .. } => {
-            plan.inside
-                .push(mount_point(destination.clone(), Place::OwnDirectory));
+            plan.inside.push(mount_point(destination.clone(), Place::OwnDirectory));
             plan.inside.push(one(destination, "cgroup2", None));
         }
         Cgroups::V1(hierarchies) => {
-            plan.inside
-                .push(mount_point(destination.clone(), Place::OwnDirectory));
+            plan.inside.push(mount_point(destination.clone(), Place::OwnDirectory));
             let writable = flags - MsFlags::MS_RDONLY;
             plan.inside.push(Step::call(
                 "one directory for each hierarchy of control groups",
@@ -197,21 +146,12 @@ fn cgroup(
                 },
             ));
             for hierarchy in hierarchies {
-                let name = hierarchy
-                    .mount
-                    .file_name()
-                    .map_or_else(PathBuf::new, PathBuf::from);
+                let name = hierarchy.mount.file_name().map_or_else(PathBuf::new, PathBuf::from);
                 let target = destination.join(name);
-                plan.inside
-                    .push(mount_point(target.clone(), Place::OwnDirectory));
-                plan.inside.push(one(
-                    target,
-                    "cgroup",
-                    Some(hierarchy_data(&hierarchy.controllers)),
-                ));
+                plan.inside.push(mount_point(target.clone(), Place::OwnDirectory));
+                plan.inside.push(one(target, "cgroup", Some(hierarchy_data(&hierarchy.controllers))));
             }
-            plan.inside
-                .push(remount(destination, flags | MsFlags::MS_RDONLY, why));
+            plan.inside.push(remount(destination, flags | MsFlags::MS_RDONLY, why));
         }
     }
     Ok(())
@@ -219,28 +159,14 @@ fn cgroup(
 
 /// Mount options that select a hierarchy: a named one without controllers says `none`.
 fn hierarchy_data(controllers: &str) -> String {
-    if controllers.starts_with("name=") {
-        format!("none,{controllers}")
-    } else {
-        controllers.to_owned()
-    }
+    if controllers.starts_with("name=") { format!("none,{controllers}") } else { controllers.to_owned() }
 }
 
 /// A bind mount: a detached copy of the source while it can still be named, put in its place from inside.
 fn bind(plan: &mut Mounts, bundle: &Path, mount: &Mount, at: u16) -> Result<(), PlanError> {
-    let source = bundle.join(
-        mount
-            .source()
-            .clone()
-            .ok_or(PlanError::Missing("mounts[].source"))?,
-    );
+    let source = bundle.join(mount.source().clone().ok_or(PlanError::Missing("mounts[].source"))?);
     let (flags, _) = options(mount)?;
-    let recursive = mount
-        .options()
-        .as_deref()
-        .unwrap_or(&[])
-        .iter()
-        .any(|o| o == "rbind");
+    let recursive = mount.options().as_deref().unwrap_or(&[]).iter().any(|o| o == "rbind");
     let destination = mount.destination().clone();
     plan.while_host_is_visible.push(
         Step::call(
@@ -249,23 +175,14 @@ fn bind(plan: &mut Mounts, bundle: &Path, mount: &Mount, at: u16) -> Result<(), 
         )
         .save(at),
     );
-    plan.inside
-        .push(mount_point(destination.clone(), Place::Like(at)));
+    plan.inside.push(mount_point(destination.clone(), Place::Like(at)));
     plan.inside.push(Step::call(
         "the host's file or directory, seen from inside the container",
-        Call::MoveMount {
-            from_dfd: Fd::Slot(at),
-            to_dfd: Fd::Cwd,
-            to_pathname: destination.clone(),
-        },
+        Call::MoveMount { from_dfd: Fd::Slot(at), to_dfd: Fd::Cwd, to_pathname: destination.clone() },
     ));
     let kept = flags - MsFlags::MS_BIND - MsFlags::MS_REC;
     if !kept.is_empty() {
-        plan.inside.push(remount(
-            destination,
-            kept,
-            "with the options that were asked for",
-        ));
+        plan.inside.push(remount(destination, kept, "with the options that were asked for"));
     }
     Ok(())
 }
@@ -291,22 +208,14 @@ fn devices(plan: &mut Mounts, facts: &Facts, next: &mut u16) {
             plan.while_host_is_visible.push(
                 Step::call(
                     "a user namespace may not make device nodes: shares the host's",
-                    Call::OpenTree {
-                        dfd: Fd::Cwd,
-                        filename: path.clone(),
-                        recursive: false,
-                    },
+                    Call::OpenTree { dfd: Fd::Cwd, filename: path.clone(), recursive: false },
                 )
                 .save(*next),
             );
             plan.inside.push(mount_point(path.clone(), Place::OwnFile));
             plan.inside.push(Step::call(
                 "a device that every program expects",
-                Call::MoveMount {
-                    from_dfd: Fd::Slot(*next),
-                    to_dfd: Fd::Cwd,
-                    to_pathname: path,
-                },
+                Call::MoveMount { from_dfd: Fd::Slot(*next), to_dfd: Fd::Cwd, to_pathname: path },
             ));
             *next += 1;
         } else {
@@ -325,11 +234,7 @@ fn devices(plan: &mut Mounts, facts: &Facts, next: &mut u16) {
     for (target, link) in LINKS {
         plan.inside.push(Step::call(
             "a name that every program expects in /dev",
-            Call::Symlinkat {
-                target: target.into(),
-                newdirfd: Fd::Cwd,
-                linkpath: link.into(),
-            },
+            Call::Symlinkat { target: target.into(), newdirfd: Fd::Cwd, linkpath: link.into() },
         ));
     }
 }
@@ -339,28 +244,12 @@ pub(super) fn hide(spec: &Spec) -> Program {
     let Some(linux) = spec.linux() else {
         return vec![];
     };
-    let read_only = linux
-        .readonly_paths()
-        .clone()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|path| {
-            Step::new(
-                "the container may look but not change the kernel's settings",
-                Act::ReadOnly { path: path.into() },
-            )
-        });
-    let masked = linux
-        .masked_paths()
-        .clone()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|path| {
-            Step::new(
-                "hides what would tell of the host's hardware and kernel",
-                Act::Mask { path: path.into() },
-            )
-        });
+    let read_only = linux.readonly_paths().clone().unwrap_or_default().into_iter().map(|path| {
+        Step::new("the container may look but not change the kernel's settings", Act::ReadOnly { path: path.into() })
+    });
+    let masked = linux.masked_paths().clone().unwrap_or_default().into_iter().map(|path| {
+        Step::new("hides what would tell of the host's hardware and kernel", Act::Mask { path: path.into() })
+    });
     masked.chain(read_only).collect()
 }
 

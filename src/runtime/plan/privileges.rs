@@ -56,9 +56,7 @@ const NAMES: [&str; 41] = [
 pub(super) fn mask(set: Option<&Capabilities>) -> u64 {
     let numbers = set.into_iter().flatten().filter_map(|cap| {
         let name = cap.to_string();
-        NAMES
-            .iter()
-            .position(|n| *n == name.trim_start_matches("CAP_"))
+        NAMES.iter().position(|n| *n == name.trim_start_matches("CAP_"))
     });
     numbers.fold(0, |mask, n| mask | 1 << n)
 }
@@ -79,16 +77,12 @@ pub(super) fn plan(process: &Process, facts: &Facts) -> Result<Program, PlanErro
     }
     program.extend(ids(process, facts));
     if process.no_new_privileges().unwrap_or(false) {
-        program.push(Step::call(
-            "set-user-ID programs give no new privileges",
-            Call::Prctl(Prctl::SetNoNewPrivs),
-        ));
+        program.push(Step::call("set-user-ID programs give no new privileges", Call::Prctl(Prctl::SetNoNewPrivs)));
     }
-    let set = |f: fn(&oci_spec::runtime::LinuxCapabilities) -> &Option<Capabilities>| {
-        mask(caps.and_then(|c| f(c).as_ref()))
-    };
+    let set =
+        |f: fn(&oci_spec::runtime::LinuxCapabilities) -> &Option<Capabilities>| mask(caps.and_then(|c| f(c).as_ref()));
     program.push(Step::call(
-        "the privileges that are left: Docker's default for root in a container",
+        "the privileges that are left for the command, and no more",
         Call::Capset {
             data: CapSets {
                 effective: set(|c| c.effective()),
@@ -106,12 +100,7 @@ pub(super) fn plan(process: &Process, facts: &Facts) -> Result<Program, PlanErro
         "no container is left behind without its shim: if that dies, the kernel ends the container",
         Call::Prctl(Prctl::SetPdeathsig { sig: libc::SIGKILL }),
     ));
-    program.push(Step::call(
-        "the working directory of the command",
-        Call::Chdir {
-            path: process.cwd().clone(),
-        },
-    ));
+    program.push(Step::call("the working directory of the command", Call::Chdir { path: process.cwd().clone() }));
     Ok(program)
 }
 
@@ -121,28 +110,11 @@ fn ids(process: &Process, facts: &Facts) -> Program {
     let mut program = Program::new();
     if !facts.setgroups_denied {
         let list = user.additional_gids().clone().unwrap_or_default();
-        program.push(Step::call(
-            "the groups of the user, none of the engine's",
-            Call::Setgroups { list },
-        ));
+        program.push(Step::call("the groups of the user, none of the engine's", Call::Setgroups { list }));
     }
     let (uid, gid) = (user.uid(), user.gid());
-    program.push(Step::call(
-        "the group that the command runs as",
-        Call::Setresgid {
-            rgid: gid,
-            egid: gid,
-            sgid: gid,
-        },
-    ));
-    program.push(Step::call(
-        "the user that the command runs as",
-        Call::Setresuid {
-            ruid: uid,
-            euid: uid,
-            suid: uid,
-        },
-    ));
+    program.push(Step::call("the group that the command runs as", Call::Setresgid { rgid: gid, egid: gid, sgid: gid }));
+    program.push(Step::call("the user that the command runs as", Call::Setresuid { ruid: uid, euid: uid, suid: uid }));
     program
 }
 
@@ -150,16 +122,9 @@ fn limits(process: &Process) -> Result<Program, PlanError> {
     let list = process.rlimits().clone().unwrap_or_default();
     let step = |l: oci_spec::runtime::PosixRlimit| {
         let name = l.typ().to_string();
-        let resource = RLIMITS
-            .iter()
-            .find(|r| **r == name)
-            .ok_or(PlanError::Limit(name))?;
+        let resource = RLIMITS.iter().find(|r| **r == name).ok_or(PlanError::Limit(name))?;
         // Raising a limit needs CAP_SYS_RESOURCE, which an engine that is itself confined may not have.
-        let call = Call::Prlimit {
-            resource,
-            rlim_cur: l.soft(),
-            rlim_max: l.hard(),
-        };
+        let call = Call::Prlimit { resource, rlim_cur: l.soft(), rlim_max: l.hard() };
         Ok(Step::call("a limit on what one process may use", call).tolerate(&["EPERM"]))
     };
     list.into_iter().map(step).collect()

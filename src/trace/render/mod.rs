@@ -1,1 +1,1 @@
-//! Renderers: pure functions from events to text.
+//! From events to what a person reads.

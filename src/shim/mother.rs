@@ -1,0 +1,167 @@
+//! A process that is prepared before a container is asked for: it sits in control groups made in advance and, when
+//! the container is asked for, makes its first process, which is born in those groups ([`plan::prepare`] says why).
+
+use super::packet::Connection;
+use super::protocol::Start;
+use super::server::{listen_in, plan_of, spec_of};
+use crate::kernel::linux::{self, LinuxKernel};
+use crate::kernel::traced::{Recorded, Traced};
+use crate::kernel::{Call, Errno, Kernel, Ret};
+use crate::runtime::facts::Facts;
+use crate::runtime::interpret::{Interpreter, NoParent, StepError};
+use crate::runtime::lifecycle::{self, Mother, failed};
+use crate::runtime::plan::{self, Preparation};
+use crate::trace::{self, Actor, CallEvent};
+use nix::sched::CloneFlags;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use serde::{Deserialize, Serialize};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+/// The shim's hold on it.
+pub(super) struct Prepared {
+    /// Name of the groups.
+    pub cgroup: String,
+    preparation: Preparation,
+    socket: Option<Connection>,
+    pid: i32,
+    /// Calls that were made before anybody could listen; told when somebody does.
+    past: Vec<CallEvent>,
+    start: Option<Start>,
+    trace: Option<i32>,
+}
+
+/// Mother → shim, once: what [`Mother::bear`] gives back (the pidfd comes beside it), and the calls that were made.
+#[derive(Serialize, Deserialize)]
+struct Born {
+    result: Result<i32, Failed>,
+    calls: Vec<CallEvent>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Failed {
+    op: String,
+    errno: i32,
+    message: String,
+}
+
+impl Prepared {
+    /// Makes the groups and the process. None where there is nothing to gain, or nothing could be made.
+    pub(super) fn make(cgroup: String) -> Option<Prepared> {
+        let preparation = plan::prepare(&cgroup, &Facts::read())?;
+        let kernel = Recorded::new(LinuxKernel);
+        let ends = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+        let mut shim = Interpreter::new(&kernel, NoParent);
+        let (Ok(()), Ok((mine, theirs))) = (shim.run(&preparation.before), ends) else {
+            shim.run_all(&preparation.after);
+            return None;
+        };
+        let clone = Call::Clone3 { flags: CloneFlags::empty(), exit_signal: "SIGCHLD", cgroup: None };
+        let why = "a process that joins the groups in advance, since joining takes longer than all else";
+        match crate::kernel::traced::because(Actor::Shim, why, || kernel.call(&clone)) {
+            Ok(Ret::Child(_)) => {
+                drop(mine);
+                wait_and_bear(&Connection::new(theirs), &preparation, &cgroup)
+            }
+            Ok(Ret::Pid { pid, pidfd }) => {
+                drop(linux::adopt(pidfd));
+                let socket = Connection::new(mine);
+                Some(Prepared {
+                    cgroup,
+                    preparation,
+                    socket: Some(socket),
+                    pid,
+                    past: kernel.take(),
+                    start: None,
+                    trace: None,
+                })
+            }
+            _ => {
+                Interpreter::new(&kernel, NoParent).run_all(&preparation.after);
+                None
+            }
+        }
+    }
+
+    /// The container that was asked for, and where events go.
+    pub(super) fn expect(&mut self, start: &Start, trace: Option<i32>) {
+        self.start = Some(start.clone());
+        self.trace = trace;
+    }
+
+    /// The connection is the process's life line: without it, it ends.
+    fn end(&mut self) {
+        if self.socket.take().is_some() {
+            let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(self.pid), None);
+        }
+    }
+}
+
+impl Drop for Prepared {
+    /// What was made in advance and not used (not renamed) goes.
+    fn drop(&mut self) {
+        self.end();
+        Interpreter::new(&LinuxKernel, NoParent).run_all(&self.preparation.after);
+    }
+}
+
+impl Mother for Prepared {
+    fn bear(&mut self, streams: [OwnedFd; 3], up: OwnedFd) -> Result<(i32, OwnedFd), StepError> {
+        let io = |e: std::io::Error| failed("ask the prepared process", Errno::from_raw(e.raw_os_error().unwrap_or(0)));
+        let [stdin, stdout, stderr] = &streams;
+        let mut fds = vec![stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), up.as_raw_fd()];
+        fds.extend(self.trace);
+        let socket = self.socket.as_ref().ok_or_else(|| failed("ask the prepared process", Errno::ENOTCONN))?;
+        socket.send(&self.start, &fds).map_err(io)?;
+        let answer = socket.receive::<Born>();
+        drop((streams, up));
+        self.end();
+        let (born, fds) = answer.map_err(io)?.ok_or_else(|| failed("the prepared process ended", Errno::ECHILD))?;
+        for call in self.past.drain(..).chain(born.calls) {
+            trace::emit_call(call);
+        }
+        match (born.result, fds.into_iter().next()) {
+            (Ok(pid), Some(pidfd)) => {
+                // The groups are the container's now.
+                self.preparation.after.clear();
+                Ok((pid, pidfd))
+            }
+            (Ok(_), None) => Err(failed("the prepared process gave no pidfd", Errno::EBADF)),
+            (Err(Failed { op, errno, message }), _) => {
+                Err(StepError { op, errno: Errno::from_raw(errno), message, exit_code: 125 })
+            }
+        }
+    }
+
+    fn dismiss(&mut self) {
+        self.end();
+    }
+}
+
+/// The prepared process: joins, waits, makes one child of the shim, tells of it, ends.
+fn wait_and_bear(socket: &Connection, preparation: &Preparation, cgroup: &str) -> ! {
+    let kernel = Recorded::new(LinuxKernel);
+    let joined = Interpreter::new(&kernel, NoParent).run(&preparation.join);
+    let Ok(Some((Some(start), fds))) = socket.receive::<Option<Start>>() else { linux::exit_now(0) };
+    let mut fds = fds.into_iter();
+    let (Some(stdin), Some(stdout), Some(stderr), Some(up)) = (fds.next(), fds.next(), fds.next(), fds.next()) else {
+        linux::exit_now(1)
+    };
+    // What the new process tells goes straight to the daemon.
+    // (An explanation that nobody reads costs nothing: no descriptor comes then.)
+    if let (Some(context), Some(fd)) = (&start.trace, fds.next()) {
+        listen_in(context, fd);
+    }
+    // The same inputs give the same plan as in the shim.
+    let plan = spec_of(&start).and_then(|spec| plan_of(&start, &spec, Some(cgroup)));
+    let born = match (joined, plan) {
+        (Ok(()), Ok(plan)) => lifecycle::bear(&kernel, &Traced(LinuxKernel), &plan, &[stdin, stdout, stderr], up),
+        (Err(error), _) => Err(error),
+        (_, Err(failure)) => Err(failed(&failure.message, Errno::EINVAL)),
+    };
+    let (result, fds) = match &born {
+        Ok((pid, pidfd)) => (Ok(*pid), vec![pidfd.as_raw_fd()]),
+        Err(e) => (Err(Failed { op: e.op.clone(), errno: e.errno as i32, message: e.message.clone() }), vec![]),
+    };
+    let _ = socket.send(&Born { result, calls: kernel.take() }, &fds);
+    linux::exit_now(0)
+}

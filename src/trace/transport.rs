@@ -1,1 +1,0 @@
-//! How events travel between processes: NDJSON.

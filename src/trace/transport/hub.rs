@@ -1,0 +1,336 @@
+//! The daemon's hub: events come from its own steps and from shims, and go to whoever listens to their trace.
+//!
+//! Life of an explained command: the client opens its trace ([`Hub::open`]) and sends requests that name it; the
+//! daemon's steps are published by the layer, whose sink the hub is; each shim is given one end of a socket, and the
+//! other is attached as a producer ([`Hub::attach_producer`]); when the client says that it has seen enough,
+//! [`Hub::finish`] reads what the producers have already written and ends the stream.
+//!
+//! Nothing here waits: a listener that does not keep up loses events, and is told how many.
+
+use super::decoder::Decoder;
+use crate::trace::event::TraceEvent;
+use crate::trace::ids::TraceId;
+use crate::trace::sink::{Listening, Sink};
+use futures_util::Stream;
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
+use tokio::sync::mpsc;
+
+/// Events that wait for one listener; more are dropped and counted.
+pub const CAPACITY: usize = 1 << 16;
+
+/// Bytes read from a producer at once, and how many such pieces before other tasks get their turn.
+const PIECE: usize = 64 << 10;
+const TURN: usize = 16;
+/// An end for a drain whose producer writes as fast as it is read.
+const DRAIN_TURNS: usize = 64;
+
+/// Joins producers and listeners by trace id. Cheap to share; all methods take `&self`.
+#[derive(Debug)]
+pub struct Hub {
+    state: Mutex<State>,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    listeners: HashMap<u64, Listener>,
+    /// Which listeners want a trace; `all` are in `watchers`.
+    by_trace: HashMap<TraceId, Vec<u64>>,
+    watchers: Vec<u64>,
+    producers: HashMap<TraceId, Vec<Arc<Producer>>>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    trace: Option<TraceId>,
+    sender: mpsc::Sender<TraceEvent>,
+    lost: Arc<Lost>,
+    _listening: Listening,
+}
+
+/// What a listener did not get.
+#[derive(Debug, Default)]
+struct Lost {
+    count: AtomicU64,
+    last: Mutex<Option<TraceEvent>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    pub fn new() -> Arc<Hub> {
+        Hub::with_capacity(CAPACITY)
+    }
+
+    /// A hub whose listeners may be `capacity` events behind.
+    pub fn with_capacity(capacity: usize) -> Arc<Hub> {
+        Arc::new(Hub { state: Mutex::default(), capacity: capacity.max(1) })
+    }
+
+    /// Listens to one trace. Until the subscription is dropped or the trace is finished, its steps are recorded.
+    pub fn open(self: &Arc<Self>, trace: TraceId) -> Subscription {
+        self.subscribe(Some(trace))
+    }
+
+    /// Listens to one trace, or (none) to all.
+    pub fn subscribe(self: &Arc<Self>, trace: Option<TraceId>) -> Subscription {
+        let (sender, receiver) = mpsc::channel(self.capacity);
+        let lost = Arc::new(Lost::default());
+        let mut state = lock(&self.state);
+        let id = state.next;
+        state.next += 1;
+        match trace {
+            Some(trace) => state.by_trace.entry(trace).or_default().push(id),
+            None => state.watchers.push(id),
+        }
+        let _listening = Listening::start();
+        state.listeners.insert(id, Listener { trace, sender, lost: lost.clone(), _listening });
+        Subscription { id, receiver, lost, hub: Arc::downgrade(self), delivered: 0 }
+    }
+
+    /// Hands an event to everybody who listens to its trace.
+    pub fn publish(&self, event: TraceEvent) {
+        let trace = event.trace.parse::<TraceId>().ok();
+        let state = lock(&self.state);
+        let of_trace = trace.and_then(|t| state.by_trace.get(&t)).map_or(&[][..], Vec::as_slice);
+        let mut listeners = of_trace.iter().chain(&state.watchers).peekable();
+        let mut event = Some(event);
+        while let Some(id) = listeners.next() {
+            let copy = if listeners.peek().is_some() { event.clone() } else { event.take() };
+            if let (Some(listener), Some(copy)) = (state.listeners.get(id), copy) {
+                listener.offer(copy);
+            }
+        }
+    }
+
+    /// Whether anybody listens to this trace.
+    pub fn is_open(&self, trace: TraceId) -> bool {
+        let state = lock(&self.state);
+        !state.watchers.is_empty() || state.by_trace.contains_key(&trace)
+    }
+
+    /// Publishes what a shim writes to the other end of `stream`, until it closes it. Needs a tokio runtime.
+    pub fn attach_producer(self: &Arc<Self>, trace: TraceId, stream: UnixStream) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let ready = tokio::net::UnixStream::from_std(stream.try_clone()?)?;
+        let reading = Mutex::new(Reading { decoder: Decoder::new(), ended: false });
+        let producer = Arc::new(Producer { stream, reading });
+        lock(&self.state).producers.entry(trace).or_default().push(producer.clone());
+        let hub = Arc::downgrade(self);
+        tokio::spawn(async move {
+            follow(&producer, &ready, &hub).await;
+            if let Some(hub) = hub.upgrade() {
+                hub.forget(trace, &producer);
+            }
+        });
+        Ok(())
+    }
+
+    /// Publishes what the trace's producers have written up to now. Does not wait for more.
+    pub fn drain(&self, trace: TraceId) {
+        let producers = lock(&self.state).producers.get(&trace).cloned().unwrap_or_default();
+        for producer in producers {
+            for _ in 0..DRAIN_TURNS {
+                if producer.read(self) != Progress::More {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Drains the trace, then ends the stream of everybody who has opened it (watchers of all traces go on).
+    pub fn finish(&self, trace: TraceId) {
+        self.drain(trace);
+        let mut state = lock(&self.state);
+        for id in state.by_trace.remove(&trace).unwrap_or_default() {
+            state.listeners.remove(&id);
+        }
+    }
+
+    fn forget(&self, trace: TraceId, producer: &Arc<Producer>) {
+        let mut state = lock(&self.state);
+        if let Some(producers) = state.producers.get_mut(&trace) {
+            producers.retain(|p| !Arc::ptr_eq(p, producer));
+            if producers.is_empty() {
+                state.producers.remove(&trace);
+            }
+        }
+    }
+
+    fn unsubscribe(&self, id: u64) {
+        let mut state = lock(&self.state);
+        let Some(listener) = state.listeners.remove(&id) else {
+            return;
+        };
+        match listener.trace {
+            None => state.watchers.retain(|w| *w != id),
+            Some(trace) => {
+                if let Some(ids) = state.by_trace.get_mut(&trace) {
+                    ids.retain(|i| *i != id);
+                    if ids.is_empty() {
+                        state.by_trace.remove(&trace);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Sink for Hub {
+    fn accepts(&self, trace: TraceId) -> bool {
+        self.is_open(trace)
+    }
+    fn emit(&self, event: TraceEvent) {
+        self.publish(event);
+    }
+}
+
+impl Listener {
+    fn offer(&self, event: TraceEvent) {
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.sender.try_send(event) {
+            *lock(&self.lost.last) = Some(event);
+            self.lost.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One shim's end of the socket. The task that follows it and a drain take turns.
+#[derive(Debug)]
+struct Producer {
+    stream: UnixStream,
+    reading: Mutex<Reading>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    decoder: Decoder,
+    ended: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    /// There is probably more.
+    More,
+    /// All that was written has been read.
+    Empty,
+    /// The producer has closed its end (or it can't be read).
+    Ended,
+}
+
+impl Producer {
+    /// Reads and publishes a few pieces.
+    fn read(&self, hub: &Hub) -> Progress {
+        let mut reading = lock(&self.reading);
+        let mut piece = vec![0; PIECE];
+        for _ in 0..TURN {
+            if reading.ended {
+                return Progress::Ended;
+            }
+            let mut stream = &self.stream;
+            let events = match stream.read(&mut piece) {
+                Ok(0) => {
+                    reading.ended = true;
+                    Vec::from_iter(reading.decoder.finish())
+                }
+                Ok(n) => reading.decoder.push(&piece[..n]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Progress::Empty,
+                Err(_) => {
+                    reading.ended = true;
+                    return Progress::Ended;
+                }
+            };
+            for event in events {
+                hub.publish(event);
+            }
+        }
+        Progress::More
+    }
+}
+
+/// Reads whenever there is something to read; `ready` is the same socket, as the runtime sees it.
+async fn follow(producer: &Producer, ready: &tokio::net::UnixStream, hub: &Weak<Hub>) {
+    while ready.readable().await.is_ok() {
+        let Some(hub) = hub.upgrade() else { return };
+        let progress = ready.try_io(Interest::READABLE, || match producer.read(&hub) {
+            Progress::Empty => Err(io::ErrorKind::WouldBlock.into()),
+            other => Ok(other),
+        });
+        if matches!(progress, Ok(Progress::Ended)) {
+            return;
+        }
+        drop(hub);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A listener's end: events numbered from 1 without gaps. It ends when the trace is finished.
+#[derive(Debug)]
+pub struct Subscription {
+    id: u64,
+    receiver: mpsc::Receiver<TraceEvent>,
+    lost: Arc<Lost>,
+    hub: Weak<Hub>,
+    delivered: u64,
+}
+
+impl Subscription {
+    /// The next event; none when the trace is finished. Safe to cancel.
+    pub async fn recv(&mut self) -> Option<TraceEvent> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<TraceEvent>> {
+        // Lost events are told of when those that came before them have been delivered.
+        if self.receiver.is_empty()
+            && let Some(report) = self.lost.report()
+        {
+            return Poll::Ready(Some(self.number(report)));
+        }
+        let event = ready!(self.receiver.poll_recv(cx)).or_else(|| self.lost.report());
+        Poll::Ready(event.map(|event| self.number(event)))
+    }
+
+    fn number(&mut self, mut event: TraceEvent) -> TraceEvent {
+        self.delivered += 1;
+        event.seq = self.delivered;
+        event
+    }
+}
+
+impl Lost {
+    fn report(&self) -> Option<TraceEvent> {
+        let like = lock(&self.last).take()?;
+        let count = self.count.swap(0, Ordering::Relaxed);
+        (count > 0).then(|| TraceEvent::dropped(&like, count))
+    }
+}
+
+impl Stream for Subscription {
+    type Item = TraceEvent;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<TraceEvent>> {
+        self.poll_recv(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.unsubscribe(self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;
