@@ -3,7 +3,6 @@
 //! - [`version`]: which versions are spoken, and the `/v1.xx` prefix of a path;
 //! - [`error`]: kinds of errors ↔ HTTP status, `{"message": "…"}`, the only place where this is decided;
 //! - [`stdcopy`]: stdout and stderr in one stream, told apart by an 8-byte header;
-//! - [`traceparent`]: ties what the daemon does to the client's explanation;
 //! - [`wire`]: answers whose JSON no other crate describes exactly.
 //!
 //! Reference: the Engine API's OpenAPI description (docs.docker.com/reference/api/engine), and what the Docker
@@ -11,6 +10,5 @@
 
 pub mod error;
 pub mod stdcopy;
-pub mod traceparent;
 pub mod version;
 pub mod wire;

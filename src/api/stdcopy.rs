@@ -118,22 +118,15 @@ mod tests {
 
     #[test]
     fn unknown_stream_is_refused() {
-        assert_eq!(
-            split(&[b"hello, this is not framed"]),
-            Err(FrameError(b'h'))
-        );
+        assert_eq!(split(&[b"hello, this is not framed"]), Err(FrameError(b'h')));
     }
 
     #[test]
     fn end_within_a_frame_is_seen() {
         let mut splitter = Splitter::default();
-        splitter
-            .feed(&header(Stream::Stdout, 3), |_, _| Ok::<(), FrameError>(()))
-            .unwrap();
+        splitter.feed(&header(Stream::Stdout, 3), |_, _| Ok::<(), FrameError>(())).unwrap();
         assert!(!splitter.at_boundary());
-        splitter
-            .feed(b"abc", |_, _| Ok::<(), FrameError>(()))
-            .unwrap();
+        splitter.feed(b"abc", |_, _| Ok::<(), FrameError>(())).unwrap();
         assert!(splitter.at_boundary());
     }
 

@@ -11,15 +11,9 @@ pub struct ApiVersion {
 }
 
 /// The oldest version that is spoken (as of Docker Engine 25).
-pub const MIN: ApiVersion = ApiVersion {
-    major: 1,
-    minor: 24,
-};
+pub const MIN: ApiVersion = ApiVersion { major: 1, minor: 24 };
 /// The newest version that is spoken (that of Docker Engine 27).
-pub const MAX: ApiVersion = ApiVersion {
-    major: 1,
-    minor: 47,
-};
+pub const MAX: ApiVersion = ApiVersion { major: 1, minor: 47 };
 
 /// The text is not `major.minor`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,18 +41,9 @@ impl FromStr for ApiVersion {
     type Err = ParseVersionError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = |s: &str| {
-            s.parse::<u32>()
-                .ok()
-                .filter(|_| s.bytes().all(|b| b.is_ascii_digit()))
-        };
+        let number = |s: &str| s.parse::<u32>().ok().filter(|_| s.bytes().all(|b| b.is_ascii_digit()));
         text.split_once('.')
-            .and_then(|(major, minor)| {
-                Some(ApiVersion {
-                    major: number(major)?,
-                    minor: number(minor)?,
-                })
-            })
+            .and_then(|(major, minor)| Some(ApiVersion { major: number(major)?, minor: number(minor)? }))
             .ok_or_else(|| ParseVersionError(text.to_owned()))
     }
 }
@@ -84,10 +69,7 @@ pub fn split_prefix(path: &str) -> (Option<ApiVersion>, &str) {
     let parts = path.strip_prefix("/v").and_then(|rest| {
         let end = rest.find('/').unwrap_or(rest.len());
         let version = rest[..end].parse().ok()?;
-        Some((
-            Some(version),
-            if end == rest.len() { "/" } else { &rest[end..] },
-        ))
+        Some((Some(version), if end == rest.len() { "/" } else { &rest[end..] }))
     });
     parts.unwrap_or((None, path))
 }
@@ -109,18 +91,10 @@ mod tests {
 
     #[test]
     fn refusal_has_dockers_words() {
-        let said = |text: &str| {
-            text.parse::<ApiVersion>()
-                .unwrap()
-                .check()
-                .map_err(|e| e.to_string())
-        };
+        let said = |text: &str| text.parse::<ApiVersion>().unwrap().check().map_err(|e| e.to_string());
         assert_eq!(said("1.24"), Ok(()));
         assert_eq!(said("1.47"), Ok(()));
-        assert_eq!(
-            said("1.99"),
-            Err("client version 1.99 is too new. Maximum supported API version is 1.47".into())
-        );
+        assert_eq!(said("1.99"), Err("client version 1.99 is too new. Maximum supported API version is 1.47".into()));
         assert_eq!(
             said("1.12"),
             Err("client version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version".into())
@@ -129,10 +103,7 @@ mod tests {
 
     #[test]
     fn negotiation_takes_the_older_of_both() {
-        assert_eq!(
-            "1.41".parse::<ApiVersion>().unwrap().agreed().to_string(),
-            "1.41"
-        );
+        assert_eq!("1.41".parse::<ApiVersion>().unwrap().agreed().to_string(), "1.41");
         assert_eq!("1.55".parse::<ApiVersion>().unwrap().agreed(), MAX);
         assert!("1.9".parse::<ApiVersion>().unwrap() < "1.24".parse::<ApiVersion>().unwrap());
     }

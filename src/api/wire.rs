@@ -5,9 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// `null` means the zero value (Go's nil slices and maps).
-fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    d: D,
-) -> Result<T, D::Error> {
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
@@ -76,13 +74,7 @@ pub struct ErrorDetail {
 impl Progress {
     /// The last message of a stream that failed.
     pub fn failed(message: String) -> Progress {
-        Progress {
-            error_detail: Some(ErrorDetail {
-                message: message.clone(),
-            }),
-            error: message,
-            ..Progress::default()
-        }
+        Progress { error_detail: Some(ErrorDetail { message: message.clone() }), error: message, ..Progress::default() }
     }
 }
 
@@ -150,32 +142,19 @@ mod tests {
             id: "c2d16440bc04".into(),
             ..Progress::default()
         };
-        assert_eq!(
-            line(&started),
-            r#"{"status":"Pulling fs layer","progressDetail":{},"id":"c2d16440bc04"}"#
-        );
-        assert_eq!(
-            line(&Progress::failed("no".into())),
-            r#"{"errorDetail":{"message":"no"},"error":"no"}"#
-        );
+        assert_eq!(line(&started), r#"{"status":"Pulling fs layer","progressDetail":{},"id":"c2d16440bc04"}"#);
+        assert_eq!(line(&Progress::failed("no".into())), r#"{"errorDetail":{"message":"no"},"error":"no"}"#);
     }
 
     #[test]
     fn null_lists_are_empty() {
-        let line: ImageLine =
-            serde_json::from_str(r#"{"Id":"sha256:1","RepoTags":null,"Size":3}"#).unwrap();
+        let line: ImageLine = serde_json::from_str(r#"{"Id":"sha256:1","RepoTags":null,"Size":3}"#).unwrap();
         assert_eq!((line.repo_tags.len(), line.size), (0, 3));
     }
 
     #[test]
     fn waited_has_dockers_order() {
-        let waited = Waited {
-            error: None,
-            status_code: 3,
-        };
-        assert_eq!(
-            serde_json::to_string(&waited).unwrap(),
-            r#"{"Error":null,"StatusCode":3}"#
-        );
+        let waited = Waited { error: None, status_code: 3 };
+        assert_eq!(serde_json::to_string(&waited).unwrap(), r#"{"Error":null,"StatusCode":3}"#);
     }
 }

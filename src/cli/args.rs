@@ -94,10 +94,9 @@ enum Wrong {
 impl Wrong {
     fn told(self, command: &Command, shape: &Shape<'_>) -> Failure {
         let (path, usage) = (shape.path, shape.usage);
-        let failure = Failure::new(format!(
-            "{self}\n\nUsage:  {path} {usage}\n\nRun '{path} --help' for more information"
-        ))
-        .status(ENGINE_FAILED);
+        let failure =
+            Failure::new(format!("{self}\n\nUsage:  {path} {usage}\n\nRun '{path} --help' for more information"))
+                .status(ENGINE_FAILED);
         let Wrong::Unknown(flag) = &self else { return failure };
         if path != "rdock" && ["explain", "host", "lang"].contains(&flag.as_str()) {
             return failure.hint(format!("--{flag} goes before the command: rdock --{flag} {} …", &path[6..]));

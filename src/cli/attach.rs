@@ -1,11 +1,11 @@
 //! `rdock attach`: our streams become those of a container that runs.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::start::text;
 use super::stdio::{self, Attached, Signals};
 use super::verb::Verb;
-use super::Context;
 use crate::client::stream::Ended;
 use crate::client::{self, WaitCondition};
 use serde_json::Value;
@@ -45,8 +45,7 @@ impl Verb for Attach {
             let keys = stdio::detach_keys(self.detach_keys.as_deref())?;
             let how = Attached { stdin, tty, sig_proxy: self.sig_proxy, keys };
             let signals = Signals::catch(&how)?;
-            let what =
-                client::Attach { stdin, stdout: true, stderr: true, detach_keys: self.detach_keys.clone() };
+            let what = client::Attach { stdin, stdout: true, stderr: true, detach_keys: self.detach_keys.clone() };
             let hijacked = client.container_attach(&id, &what).await?;
             if stdio::converse(cx, &client, &id, hijacked, &how, signals).await? == Ended::Detached {
                 return Err(Failure::new("read escape sequence"));

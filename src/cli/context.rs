@@ -51,11 +51,7 @@ impl Context {
 
     /// Runs what waits for sockets and signals, on this thread.
     pub fn block_on<F: Future<Output = Result<u8, Failure>>>(&self, future: F) -> Result<u8, Failure> {
-        let runtime = self.runtime()?;
-        match &self.explaining {
-            Some(explaining) => runtime.block_on(explaining.within(future)),
-            None => runtime.block_on(future),
-        }
+        self.runtime()?.block_on(future)
     }
 
     fn runtime(&self) -> Result<&Runtime, Failure> {
@@ -104,10 +100,14 @@ impl Context {
                 step.ok(json!({"pid": pid}), said);
             }
             Ok(Started::Already) => {
-                step.ok(json!(null), || format!("nobody listened on {socket}, but another client has just started a daemon"));
+                step.ok(json!(null), || {
+                    format!("nobody listened on {socket}, but another client has just started a daemon")
+                });
             }
             Err(error) => {
-                step.fail("", &error, || format!("nobody listens on {socket}, and no daemon could be started: {error}"));
+                step.fail("", &error, || {
+                    format!("nobody listens on {socket}, and no daemon could be started: {error}")
+                });
                 return Err(error.into());
             }
         }
@@ -115,16 +115,14 @@ impl Context {
     }
 
     /// Before the terminal is handed to a container: prints what has been explained so far.
-    pub async fn hand_over(&self) {
-        if let Some(explaining) = &self.explaining {
-            explaining.print_so_far().await;
-        }
+    pub fn hand_over(&self) -> Result<(), Failure> {
+        self.explaining.as_ref().map_or(Ok(()), Explaining::print_so_far)
     }
 
     /// Ends the invocation: what is left of the explanation is printed.
     pub fn finish(&self, ended: Result<u8, Failure>) -> Result<u8, Failure> {
         if let Some(explaining) = &self.explaining {
-            explaining.finish(self.runtime()?, ended.as_ref().err())?;
+            explaining.finish(self.runtime()?)?;
         }
         ended
     }

@@ -1,9 +1,9 @@
 //! `rdock daemon`: the command line of the daemon; the daemon itself is elsewhere.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::verb::Verb;
-use super::Context;
 use std::path::PathBuf;
 
 /// Runs or stops the daemon.

@@ -124,7 +124,10 @@ mod tests {
     fn a_failed_run_ends_as_dockers_does() {
         for (message, status) in [
             ("Conflict. The container name \"/a\" is already in use", 125),
-            ("unable to start container process: exec: \"nosuchcommand\": executable file not found in $PATH: unknown", 127),
+            (
+                "unable to start container process: exec: \"nosuchcommand\": executable file not found in $PATH: unknown",
+                127,
+            ),
             ("unable to start container process: exec: \"/etc\": permission denied: unknown", 126),
             ("unable to start container process: exec: \"/x\": stat /x: no such file or directory: unknown", 127),
         ] {

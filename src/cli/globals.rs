@@ -46,7 +46,10 @@ pub enum Lang {
 pub enum Read {
     /// Nothing more to do: the text is the answer.
     Done(String),
-    Command { globals: Globals, rest: Vec<OsString> },
+    Command {
+        globals: Globals,
+        rest: Vec<OsString>,
+    },
 }
 
 const SHAPE: Shape<'static> =

@@ -102,8 +102,20 @@ mod tests {
     fn looks_like_dockers() {
         let command = Command::new("rm")
             .about("Remove one or more containers")
-            .arg(Arg::new("volumes").short('v').long("volumes").action(ArgAction::SetTrue).help("Remove anonymous volumes associated with the container"))
-            .arg(Arg::new("force").short('f').long("force").action(ArgAction::SetTrue).help("Force the removal of a running container (uses SIGKILL)"))
+            .arg(
+                Arg::new("volumes")
+                    .short('v')
+                    .long("volumes")
+                    .action(ArgAction::SetTrue)
+                    .help("Remove anonymous volumes associated with the container"),
+            )
+            .arg(
+                Arg::new("force")
+                    .short('f')
+                    .long("force")
+                    .action(ArgAction::SetTrue)
+                    .help("Force the removal of a running container (uses SIGKILL)"),
+            )
             .arg(Arg::new("link").short('l').long("link").action(ArgAction::SetTrue).help("Remove the specified link"));
         assert_eq!(
             of_command(&command, &shape("[OPTIONS] CONTAINER [CONTAINER...]"), None),
@@ -117,8 +129,19 @@ mod tests {
     #[test]
     fn long_texts_are_broken_where_docker_breaks_them() {
         let command = Command::new("start")
-            .arg(Arg::new("keys").long("detach-keys").value_name("string").help("Override the key sequence for detaching a container"))
-            .arg(Arg::new("attach").short('a').long("attach").action(ArgAction::SetTrue).help("Attach STDOUT/STDERR and forward signals"));
+            .arg(
+                Arg::new("keys")
+                    .long("detach-keys")
+                    .value_name("string")
+                    .help("Override the key sequence for detaching a container"),
+            )
+            .arg(
+                Arg::new("attach")
+                    .short('a')
+                    .long("attach")
+                    .action(ArgAction::SetTrue)
+                    .help("Attach STDOUT/STDERR and forward signals"),
+            );
         assert_eq!(
             options(&command, 80),
             "  -a, --attach               Attach STDOUT/STDERR and forward signals\n      \
@@ -128,8 +151,12 @@ mod tests {
 
     #[test]
     fn a_narrow_window_gets_the_text_on_its_own_lines() {
-        let command = Command::new("start")
-            .arg(Arg::new("keys").long("detach-keys").value_name("string").help("Override the key sequence for detaching a container"));
+        let command = Command::new("start").arg(
+            Arg::new("keys")
+                .long("detach-keys")
+                .value_name("string")
+                .help("Override the key sequence for detaching a container"),
+        );
         assert_eq!(
             options(&command, 44),
             "      --detach-keys string   \n                Override the key\n                sequence for\n                detaching a\n                container\n"

@@ -1,9 +1,9 @@
 //! `rdock hub serve`: the lab hub alone, without a daemon.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::verb::Verb;
-use super::Context;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

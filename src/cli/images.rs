@@ -1,11 +1,12 @@
 //! `rdock images`: list images.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
-use super::units::{self, short_id, table};
+use super::short::{ago, short_id};
 use super::verb::{Verb, print};
-use super::Context;
 use crate::api::wire::ImageLine;
+use crate::ui::{Table, units};
 use std::collections::BTreeMap;
 
 /// Lists images.
@@ -71,7 +72,7 @@ struct Named<'a> {
 impl Images {
     fn draw(&self, lines: &[ImageLine]) -> String {
         let id = |line: &ImageLine| if self.no_trunc { line.id.clone() } else { short_id(&line.id).to_owned() };
-        let mut rows = vec![self.head()];
+        let mut table = Table::new(self.head());
         let mut ids = Vec::new();
         for line in lines {
             for name in self.names(line) {
@@ -79,15 +80,15 @@ impl Images {
                 if self.digests {
                     row.push(name.digest.to_owned());
                 }
-                row.extend([id(line), units::ago(line.created), units::size(line.size.max(0) as u64, 3)]);
-                rows.push(row);
+                row.extend([id(line), ago(line.created), units::size(line.size.max(0) as u64)]);
+                table.row(row);
                 ids.push(id(line));
             }
         }
         if self.quiet {
             return ids.iter().map(|id| format!("{id}\n")).collect();
         }
-        table(&rows)
+        table.to_string()
     }
 
     fn head(&self) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! `rdock info`: numbers of containers and images, and what the daemon works with.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
-use super::units;
 use super::verb::{Verb, print};
-use super::Context;
+use crate::ui::units;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -79,7 +79,7 @@ fn draw(info: &Value) -> String {
                 }
             }
             "MemTotal" => {
-                let _ = writeln!(text, "{indent}{label}: {}", units::binary_size(value.as_u64().unwrap_or(0)));
+                let _ = writeln!(text, "{indent}{label}: {}", units::size_binary(value.as_u64().unwrap_or(0)));
             }
             _ if value.is_null() => {}
             _ => {

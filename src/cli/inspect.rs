@@ -1,9 +1,9 @@
 //! `rdock inspect`: everything that is known of containers and images, as JSON.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::verb::{Verb, print, tell};
-use super::Context;
 use crate::client::{Client, ClientError};
 use serde::Serialize as _;
 use serde_json::Value;

@@ -1,10 +1,10 @@
 //! `rdock kill`: send a signal to containers.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::start::each;
 use super::verb::Verb;
-use super::Context;
 
 /// Kills containers.
 #[derive(Debug, clap::Args)]

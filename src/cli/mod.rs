@@ -11,8 +11,8 @@ mod explain;
 mod globals;
 mod help;
 mod progress;
+mod short;
 mod stdio;
-mod units;
 mod verb;
 
 mod attach;
@@ -52,10 +52,7 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<info::Info>(),
         ],
     ),
-    (
-        "Management Commands",
-        &[Entry::of::<daemon::Daemon>(), Entry::of::<hub::HubServe>()],
-    ),
+    ("Management Commands", &[Entry::of::<daemon::Daemon>(), Entry::of::<hub::HubServe>()]),
     (
         "Commands",
         &[

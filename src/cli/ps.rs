@@ -1,12 +1,13 @@
 //! `rdock ps`: list containers.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::images::filters;
-use super::units::{self, ellipsis, short_id, table};
+use super::short::{ago, ellipsis, short_id};
 use super::verb::{Verb, print};
-use super::Context;
 use crate::api::wire::{ContainerLine, Port};
+use crate::ui::{Table, units};
 
 /// Lists containers.
 #[derive(Debug, clap::Args)]
@@ -46,7 +47,8 @@ impl Verb for Ps {
         cx.block_on(async {
             let client = cx.client().await?;
             let limit = (last > 0).then_some(last);
-            let lines = client.container_list(self.all || limit.is_some(), limit, self.size, filters.as_deref()).await?;
+            let lines =
+                client.container_list(self.all || limit.is_some(), limit, self.size, filters.as_deref()).await?;
             print(&self.draw(&lines))?;
             Ok(0)
         })
@@ -60,25 +62,21 @@ impl Ps {
             return lines.iter().map(|l| format!("{}\n", id(l))).collect();
         }
         let head = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        let mut table = Table::new(head.into_iter().chain(self.size.then_some("SIZE")));
         for line in lines {
-            rows.push(vec![
+            let mut row = vec![
                 id(line),
                 self.image(line),
                 self.command(line),
-                units::ago(line.created),
+                ago(line.created),
                 line.status.clone(),
                 ports(&line.ports),
                 names(&line.names),
-            ]);
+            ];
+            row.extend(self.size.then(|| sizes(line)));
+            table.row(row);
         }
-        if self.size {
-            rows[0].push("SIZE".into());
-            for (row, line) in rows[1..].iter_mut().zip(lines) {
-                row.push(sizes(line));
-            }
-        }
-        table(&rows)
+        table.to_string()
     }
 
     fn image(&self, line: &ContainerLine) -> String {
@@ -98,13 +96,12 @@ impl Ps {
 
 /// The container's own names, without those that links give it.
 fn names(names: &[String]) -> String {
-    let own: Vec<&str> =
-        names.iter().map(|n| n.trim_start_matches('/')).filter(|n| !n.contains('/')).collect();
+    let own: Vec<&str> = names.iter().map(|n| n.trim_start_matches('/')).filter(|n| !n.contains('/')).collect();
     own.join(",")
 }
 
 fn sizes(line: &ContainerLine) -> String {
-    let size = |n: i64| units::size(n.max(0) as u64, 3);
+    let size = |n: i64| units::size(n.max(0) as u64);
     match line.size_root_fs {
         n if n > 0 => format!("{} (virtual {})", size(line.size_rw), size(n)),
         _ => size(line.size_rw),

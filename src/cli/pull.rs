@@ -1,10 +1,10 @@
 //! `rdock pull`: download an image.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::progress;
 use super::verb::{Verb, print};
-use super::Context;
 use crate::client::Client;
 use crate::oci::Reference;
 

@@ -1,9 +1,9 @@
 //! `rdock rm`: remove containers.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::verb::{Verb, print, tell};
-use super::Context;
 
 /// Removes containers.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,8 @@ impl Verb for Rm {
         cx.block_on(async {
             let client = cx.client().await?;
             let remove = async |name: &str| {
-                let removed = client.container_remove(name.trim_start_matches('/'), self.force, self.volumes, self.link);
+                let removed =
+                    client.container_remove(name.trim_start_matches('/'), self.force, self.volumes, self.link);
                 match removed.await {
                     // What is not there any more is what `-f` wants; Docker says it and goes on.
                     Err(e) if self.force && e.is_not_found() => {

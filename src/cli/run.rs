@@ -1,12 +1,12 @@
 //! `rdock run`: make a container, attach to it, start it, and end with its exit status.
 
+use super::Context;
 use super::args::Arity;
 use super::config::{Options, Streams};
 use super::create;
 use super::error::{ENGINE_FAILED, Failure};
 use super::stdio::{self, Attached, Signals};
 use super::verb::{Verb, print};
-use super::Context;
 use crate::client::stream::Ended;
 use crate::client::{Attach, Client, Hijacked, WaitCondition};
 

@@ -1,10 +1,10 @@
 //! `rdock start`: start containers that are stopped, perhaps attached.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::stdio::{self, Attached, Signals};
 use super::verb::{Verb, print, tell};
-use super::Context;
 use crate::client::stream::Ended;
 use crate::client::{Attach, Client, WaitCondition};
 use serde_json::Value;
@@ -37,10 +37,10 @@ impl Verb for Start {
             match (self.attach || self.interactive, self.containers.as_slice()) {
                 (true, [one]) => self.attended(cx, &client, one).await,
                 (true, _) => Err(Failure::new("you cannot start and attach multiple containers at once")),
-                (false, many) => each(many, "failed to start containers", async |name| {
-                    client.container_start(name, None).await
-                })
-                .await,
+                (false, many) => {
+                    each(many, "failed to start containers", async |name| client.container_start(name, None).await)
+                        .await
+                }
             }
         })
     }

@@ -24,8 +24,7 @@ const PROXIED: &[(&str, i32)] = &[
     ("TSTP", nix::libc::SIGTSTP),
 ];
 /// The signals that end us while a container has the terminal: it must be given back first.
-const ENDING: &[(&str, i32)] =
-    &[("HUP", nix::libc::SIGHUP), ("INT", nix::libc::SIGINT), ("TERM", nix::libc::SIGTERM)];
+const ENDING: &[(&str, i32)] = &[("HUP", nix::libc::SIGHUP), ("INT", nix::libc::SIGINT), ("TERM", nix::libc::SIGTERM)];
 /// So many interrupts in a row end the client although the container does not react.
 const PATIENCE: u32 = 3;
 
@@ -134,7 +133,7 @@ pub async fn converse(
         resize(client, id).await;
     }
     let raw = if how.tty && how.stdin {
-        cx.hand_over().await;
+        cx.hand_over()?;
         RawMode::enter().map_err(|e| Failure::new(format!("cannot use the terminal: {e}")))?
     } else {
         None

@@ -1,10 +1,10 @@
 //! `rdock stop`: ask containers to end, and kill those that do not.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::start::each;
 use super::verb::Verb;
-use super::Context;
 
 /// Stops containers.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! `rdock version`: the versions of client and daemon.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::verb::{Verb, print};
-use super::Context;
 use crate::api::version;
 use serde_json::Value;
 use std::fmt::Write as _;

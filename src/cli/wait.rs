@@ -1,9 +1,9 @@
 //! `rdock wait`: block until containers stop, print their exit statuses.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::verb::{Verb, print, tell};
-use super::Context;
 use crate::client::{Client, ClientError, WaitCondition};
 
 /// Waits for containers.

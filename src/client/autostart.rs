@@ -47,15 +47,9 @@ pub fn start(endpoint: &Endpoint, run: &Path, program: &Path) -> Result<Started,
         .recursive(true)
         .mode(0o711)
         .create(run)
-        .map_err(|source| AutostartError::RunDir {
-            path: run.to_owned(),
-            source,
-        })?;
+        .map_err(|source| AutostartError::RunDir { path: run.to_owned(), source })?;
     let lock = open(&run.join("autostart.lock"))?;
-    lock.lock().map_err(|source| AutostartError::File {
-        path: run.join("autostart.lock"),
-        source,
-    })?;
+    lock.lock().map_err(|source| AutostartError::File { path: run.join("autostart.lock"), source })?;
     if UnixStream::connect(&endpoint.socket).is_ok() {
         return Ok(Started::Already);
     }
@@ -86,10 +80,7 @@ fn open(path: &Path) -> Result<File, AutostartError> {
         .create(true)
         .append(true)
         .open(path)
-        .map_err(|source| AutostartError::File {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| AutostartError::File { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -114,20 +105,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("run");
         let ready = script(dir.path(), "echo ready; exec >/dev/null");
-        assert!(matches!(
-            start(&endpoint(&run), &run, &ready),
-            Ok(Started::New { .. })
-        ));
+        assert!(matches!(start(&endpoint(&run), &run, &ready), Ok(Started::New { .. })));
         let refused = script(dir.path(), "echo the port is taken");
-        let said = start(&endpoint(&run), &run, &refused)
-            .unwrap_err()
-            .to_string();
+        let said = start(&endpoint(&run), &run, &refused).unwrap_err().to_string();
         assert_eq!(said, "the daemon did not start: the port is taken");
         let died = script(dir.path(), "exit 1");
-        assert!(matches!(
-            start(&endpoint(&run), &run, &died),
-            Err(AutostartError::Died { .. })
-        ));
+        assert!(matches!(start(&endpoint(&run), &run, &died), Err(AutostartError::Died { .. })));
     }
 
     #[test]
@@ -135,9 +118,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _listener = UnixListener::bind(dir.path().join("rdock.sock")).unwrap();
         let never = dir.path().join("no such program");
-        assert_eq!(
-            start(&endpoint(dir.path()), dir.path(), &never).unwrap(),
-            Started::Already
-        );
+        assert_eq!(start(&endpoint(dir.path()), dir.path(), &never).unwrap(), Started::Already);
     }
 }

@@ -20,9 +20,7 @@ impl DetachKeys {
     pub fn parse(text: &str) -> Result<DetachKeys, DetachKeysError> {
         let keys: Result<Vec<u8>, _> = text
             .split(',')
-            .map(|key| {
-                parse_key(key).ok_or_else(|| DetachKeysError(text.to_owned(), key.to_owned()))
-            })
+            .map(|key| parse_key(key).ok_or_else(|| DetachKeysError(text.to_owned(), key.to_owned())))
             .collect();
         keys.map(DetachKeys)
     }
@@ -103,38 +101,23 @@ mod tests {
     #[test]
     fn ctrl_p_ctrl_q_leaves() {
         let mut watch = Watch::new(DetachKeys::default());
-        assert_eq!(
-            type_in(&mut watch, &[b"ls\n", b"\x10", b"\x11never seen"]),
-            (b"ls\n".to_vec(), true)
-        );
+        assert_eq!(type_in(&mut watch, &[b"ls\n", b"\x10", b"\x11never seen"]), (b"ls\n".to_vec(), true));
     }
 
     #[test]
     fn half_a_sequence_is_passed_on() {
         let mut watch = Watch::new(DetachKeys::default());
-        assert_eq!(
-            type_in(&mut watch, &[b"\x10x\x10", b"\x10\x10", b"y"]),
-            (b"\x10x\x10\x10\x10y".to_vec(), false)
-        );
+        assert_eq!(type_in(&mut watch, &[b"\x10x\x10", b"\x10\x10", b"y"]), (b"\x10x\x10\x10\x10y".to_vec(), false));
         let mut watch = Watch::new(DetachKeys::default());
         assert_eq!(type_in(&mut watch, &[b"\x10"]), (b"\x10".to_vec(), false));
     }
 
     #[test]
     fn keys_are_parsed_as_docker_parses_them() {
-        assert_eq!(
-            DetachKeys::parse("ctrl-p,ctrl-q"),
-            Ok(DetachKeys::default())
-        );
-        assert_eq!(
-            DetachKeys::parse("a,ctrl-@,ctrl-_"),
-            Ok(DetachKeys(vec![b'a', 0, 0x1f]))
-        );
+        assert_eq!(DetachKeys::parse("ctrl-p,ctrl-q"), Ok(DetachKeys::default()));
+        assert_eq!(DetachKeys::parse("a,ctrl-@,ctrl-_"), Ok(DetachKeys(vec![b'a', 0, 0x1f])));
         let said = DetachKeys::parse("ctrl-p,nope").unwrap_err().to_string();
-        assert_eq!(
-            said,
-            "invalid detach keys (ctrl-p,nope): Unknown character: 'nope'"
-        );
+        assert_eq!(said, "invalid detach keys (ctrl-p,nope): Unknown character: 'nope'");
     }
 
     proptest! {

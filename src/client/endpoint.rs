@@ -31,28 +31,18 @@ impl Endpoint {
         if path.is_empty() {
             return Err(HostError::Malformed(host.to_owned()));
         }
-        Ok(Endpoint {
-            socket: path.into(),
-            autostart: None,
-        })
+        Ok(Endpoint { socket: path.into(), autostart: None })
     }
 
     /// The socket of our own home.
     pub fn own(socket: PathBuf, run: PathBuf) -> Endpoint {
-        Endpoint {
-            socket,
-            autostart: Some(run),
-        }
+        Endpoint { socket, autostart: Some(run) }
     }
 
     /// The name of the daemon in messages: a socket that the user named may be a Docker's.
     pub fn daemon_name(&self) -> &'static str {
         let docker = self.socket.file_name().is_some_and(|f| f == "docker.sock");
-        if docker && self.autostart.is_none() {
-            "Docker"
-        } else {
-            "rdock"
-        }
+        if docker && self.autostart.is_none() { "Docker" } else { "rdock" }
     }
 }
 
@@ -63,21 +53,9 @@ mod tests {
     #[test]
     fn hosts_are_unix_sockets() {
         let e = Endpoint::parse("unix:///var/run/docker.sock").unwrap();
-        assert_eq!(
-            (e.socket, e.autostart),
-            ("/var/run/docker.sock".into(), None)
-        );
-        assert!(matches!(
-            Endpoint::parse("tcp://1.2.3.4:2375"),
-            Err(HostError::Scheme(_))
-        ));
-        assert!(matches!(
-            Endpoint::parse("nonsense"),
-            Err(HostError::Malformed(_))
-        ));
-        assert!(matches!(
-            Endpoint::parse("unix://"),
-            Err(HostError::Malformed(_))
-        ));
+        assert_eq!((e.socket, e.autostart), ("/var/run/docker.sock".into(), None));
+        assert!(matches!(Endpoint::parse("tcp://1.2.3.4:2375"), Err(HostError::Scheme(_))));
+        assert!(matches!(Endpoint::parse("nonsense"), Err(HostError::Malformed(_))));
+        assert!(matches!(Endpoint::parse("unix://"), Err(HostError::Malformed(_))));
     }
 }

@@ -27,10 +27,7 @@ pub enum ClientError {
     Lost { call: String, source: hyper::Error },
     /// The answer is not what the API promises.
     #[error("the daemon's answer to {call} cannot be read: {source}")]
-    Answer {
-        call: String,
-        source: serde_json::Error,
-    },
+    Answer { call: String, source: serde_json::Error },
     /// The daemon did not give up the connection for streaming.
     #[error("the daemon answered {call} with {status} instead of a stream")]
     NotHijacked { call: String, status: StatusCode },
@@ -42,13 +39,7 @@ pub enum ClientError {
 impl ClientError {
     /// Whether the daemon says that the thing does not exist.
     pub fn is_not_found(&self) -> bool {
-        matches!(
-            self,
-            ClientError::Api {
-                status: StatusCode::NOT_FOUND,
-                ..
-            }
-        )
+        matches!(self, ClientError::Api { status: StatusCode::NOT_FOUND, .. })
     }
 
     /// The daemon's own sentence, without the words around it.

@@ -42,29 +42,17 @@ impl Hijacked {
         match upgraded.downcast::<TokioIo<UnixStream>>() {
             Ok(parts) => {
                 let (half, input) = parts.io.into_inner().into_split();
-                Hijacked {
-                    output: Output::Socket {
-                        first: parts.read_buf,
-                        half,
-                    },
-                    input: Input::Socket(input),
-                }
+                Hijacked { output: Output::Socket { first: parts.read_buf, half }, input: Input::Socket(input) }
             }
             Err(upgraded) => {
                 let (output, input) = tokio::io::split(TokioIo::new(upgraded));
-                Hijacked {
-                    output: Output::Upgraded(output),
-                    input: Input::Upgraded(input),
-                }
+                Hijacked { output: Output::Upgraded(output), input: Input::Upgraded(input) }
             }
         }
     }
 
     pub(super) fn body(body: Incoming, sender: SendRequest<Full<Bytes>>) -> Hijacked {
-        Hijacked {
-            output: Output::Body(body, sender),
-            input: Input::None,
-        }
+        Hijacked { output: Output::Body(body, sender), input: Input::None }
     }
 }
 

@@ -4,7 +4,6 @@ use super::hijack::Hijacked;
 use super::query::Query;
 use super::{ClientError, Endpoint, trace};
 use crate::api::error::ErrorBody;
-use crate::api::traceparent::Parent;
 use crate::api::version::{self, ApiVersion};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -38,12 +37,7 @@ pub(super) struct Call {
 
 impl Call {
     pub fn new(method: Method, path: impl Into<String>) -> Call {
-        Call {
-            method,
-            path: path.into(),
-            query: Query::new(),
-            body: None,
-        }
+        Call { method, path: path.into(), query: Query::new(), body: None }
     }
     pub fn get(path: impl Into<String>) -> Call {
         Call::new(Method::GET, path)
@@ -55,10 +49,7 @@ impl Call {
         Call { query, ..self }
     }
     pub fn json(self, body: Value) -> Call {
-        Call {
-            body: Some(body),
-            ..self
-        }
+        Call { body: Some(body), ..self }
     }
     /// For messages: `POST /containers/create`.
     fn name(&self) -> String {
@@ -76,18 +67,11 @@ pub(super) struct Answer {
 impl Client {
     /// Connects, and agrees on a version. `Err(NotRunning)` when nobody listens.
     pub async fn connect(endpoint: &Endpoint) -> Result<Client, ClientError> {
-        let client = Client {
-            endpoint: endpoint.clone(),
-            version: Cell::new(version::MAX),
-            idle: RefCell::new(None),
-        };
+        let client = Client { endpoint: endpoint.clone(), version: Cell::new(version::MAX), idle: RefCell::new(None) };
         *client.idle.borrow_mut() = Some(client.dial().await?);
         let headers = client.ping().await?;
         if let Some(theirs) = headers.get("api-version").and_then(|v| v.to_str().ok()) {
-            let agreed = theirs
-                .parse::<ApiVersion>()
-                .map_err(|_| ClientError::TooOld(theirs.to_owned()))?
-                .agreed();
+            let agreed = theirs.parse::<ApiVersion>().map_err(|_| ClientError::TooOld(theirs.to_owned()))?.agreed();
             if agreed < version::MIN {
                 return Err(ClientError::TooOld(theirs.to_owned()));
             }
@@ -106,9 +90,7 @@ impl Client {
     }
 
     async fn ping(&self) -> Result<HeaderMap, ClientError> {
-        let answer = self
-            .exchange(&Call::new(Method::HEAD, "/_ping"), false)
-            .await?;
+        let answer = self.exchange(&Call::new(Method::HEAD, "/_ping"), false).await?;
         let headers = answer.response.headers().clone();
         self.collect(answer).await?;
         Ok(headers)
@@ -125,10 +107,7 @@ impl Client {
     }
 
     /// The same, with the answer read as JSON.
-    pub(super) async fn call_json<T: DeserializeOwned>(
-        &self,
-        call: Call,
-    ) -> Result<T, ClientError> {
+    pub(super) async fn call_json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
         let name = call.name();
         let body = self.call(call).await?;
         serde_json::from_slice(&body).map_err(|source| ClientError::Answer { call: name, source })
@@ -145,116 +124,65 @@ impl Client {
         let body = self.collect(answer).await?;
         trace::answered(&call.path, status, &body);
         check(status, &body)?;
-        Err(ClientError::NotHijacked {
-            call: call.name(),
-            status,
-        })
+        Err(ClientError::NotHijacked { call: call.name(), status })
     }
 
     /// Sends `call` asking for the connection itself (`Upgrade: tcp`).
     pub(super) async fn hijack(&self, call: Call) -> Result<Hijacked, ClientError> {
         let mut sender = self.dial().await?;
-        let mut request = self.request(
-            &call,
-            trace::sending(&call.method, &self.prefixed(&call), None),
-        )?;
+        let mut request = self.request(&call, trace::sending(&call.method, &self.prefixed(&call), None))?;
         let headers = request.headers_mut();
-        headers.insert(
-            header::CONNECTION,
-            header::HeaderValue::from_static("Upgrade"),
-        );
+        headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, header::HeaderValue::from_static("tcp"));
-        headers.insert(
-            header::CONTENT_TYPE,
-            header::HeaderValue::from_static("text/plain"),
-        );
-        let lost = |source| ClientError::Lost {
-            call: call.name(),
-            source,
-        };
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
+        let lost = |source| ClientError::Lost { call: call.name(), source };
         let response = sender.send_request(request).await.map_err(lost)?;
         let status = response.status();
         match status {
             StatusCode::SWITCHING_PROTOCOLS => {
                 trace::answered(&call.path, status, b"");
-                Ok(Hijacked::upgraded(
-                    hyper::upgrade::on(response).await.map_err(lost)?,
-                ))
+                Ok(Hijacked::upgraded(hyper::upgrade::on(response).await.map_err(lost)?))
             }
             StatusCode::OK => {
                 trace::answered(&call.path, status, b"");
                 Ok(Hijacked::body(response.into_body(), sender))
             }
             _ => {
-                let body = response
-                    .into_body()
-                    .collect()
-                    .await
-                    .map_err(lost)?
-                    .to_bytes();
+                let body = response.into_body().collect().await.map_err(lost)?.to_bytes();
                 trace::answered(&call.path, status, &body);
                 check(status, &body)?;
-                Err(ClientError::NotHijacked {
-                    call: call.name(),
-                    status,
-                })
+                Err(ClientError::NotHijacked { call: call.name(), status })
             }
         }
     }
 
     /// Reads the rest of an answer and keeps the connection for the next call.
     pub(super) async fn collect(&self, answer: Answer) -> Result<Bytes, ClientError> {
-        let Answer {
-            response,
-            sender,
-            call,
-        } = answer;
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|source| ClientError::Lost { call, source })?;
+        let Answer { response, sender, call } = answer;
+        let body = response.into_body().collect().await.map_err(|source| ClientError::Lost { call, source })?;
         *self.idle.borrow_mut() = Some(sender);
         Ok(body.to_bytes())
     }
 
     async fn exchange(&self, call: &Call, explained: bool) -> Result<Answer, ClientError> {
         let path = self.prefixed(call);
-        let parent = if explained {
-            trace::sending(&call.method, &path, call.body.as_ref())
-        } else {
-            None
-        };
+        let parent = if explained { trace::sending(&call.method, &path, call.body.as_ref()) } else { None };
         let mut sender = self.ready().await?;
         let request = self.request(call, parent)?;
-        let lost = |source| ClientError::Lost {
-            call: call.name(),
-            source,
-        };
+        let lost = |source| ClientError::Lost { call: call.name(), source };
         let response = sender.send_request(request).await.map_err(lost)?;
-        Ok(Answer {
-            response,
-            sender,
-            call: call.name(),
-        })
+        Ok(Answer { response, sender, call: call.name() })
     }
 
-    fn request(
-        &self,
-        call: &Call,
-        parent: Option<Parent>,
-    ) -> Result<Request<Full<Bytes>>, ClientError> {
+    fn request(&self, call: &Call, parent: Option<String>) -> Result<Request<Full<Bytes>>, ClientError> {
         let path = self.prefixed(call);
         let mut builder = Request::builder()
             .method(call.method.clone())
             .uri(&path)
             .header(header::HOST, "localhost")
-            .header(
-                header::USER_AGENT,
-                concat!("rdock/", env!("CARGO_PKG_VERSION"), " (linux)"),
-            );
+            .header(header::USER_AGENT, concat!("rdock/", env!("CARGO_PKG_VERSION"), " (linux)"));
         if let Some(parent) = parent {
-            builder = builder.header("traceparent", parent.header());
+            builder = builder.header("traceparent", parent);
         }
         let body = match &call.body {
             Some(json) => {
@@ -263,9 +191,7 @@ impl Client {
             }
             None => Bytes::new(),
         };
-        builder
-            .body(Full::new(body))
-            .map_err(|source| ClientError::Request { path, source })
+        builder.body(Full::new(body)).map_err(|source| ClientError::Request { path, source })
     }
 
     fn prefixed(&self, call: &Call) -> String {
@@ -290,16 +216,10 @@ impl Client {
     }
 
     async fn dial(&self) -> Result<Sender, ClientError> {
-        let stream = UnixStream::connect(&self.endpoint.socket)
+        let stream = UnixStream::connect(&self.endpoint.socket).await.map_err(|e| self.connect_error(e))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|e| self.connect_error(e))?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream))
-                .await
-                .map_err(|source| ClientError::Lost {
-                    call: "the first request".into(),
-                    source,
-                })?;
+            .map_err(|source| ClientError::Lost { call: "the first request".into(), source })?;
         tokio::spawn(connection.with_upgrades());
         Ok(sender)
     }
@@ -307,9 +227,7 @@ impl Client {
     fn connect_error(&self, source: io::Error) -> ClientError {
         let (socket, name) = (self.endpoint.socket.clone(), self.endpoint.daemon_name());
         match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NotRunning { name, socket }
-            }
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning { name, socket },
             io::ErrorKind::PermissionDenied => ClientError::Denied { name, socket },
             _ => ClientError::Connect { socket, source },
         }
@@ -323,10 +241,7 @@ impl Answer {
             match self.response.body_mut().frame().await {
                 None => return Ok(None),
                 Some(Err(source)) => {
-                    return Err(ClientError::Lost {
-                        call: self.call.clone(),
-                        source,
-                    });
+                    return Err(ClientError::Lost { call: self.call.clone(), source });
                 }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {

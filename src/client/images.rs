@@ -22,34 +22,20 @@ impl Client {
         tag: &str,
         platform: Option<&str>,
     ) -> Result<ProgressStream, ClientError> {
-        let query = Query::new()
-            .with("fromImage", from)
-            .maybe("platform", platform)
-            .with("tag", tag);
-        let answer = self
-            .stream(Call::post("/images/create").query(query))
-            .await?;
-        Ok(ProgressStream {
-            answer,
-            rest: Vec::new(),
-            ready: VecDeque::new(),
-        })
+        let query = Query::new().with("fromImage", from).maybe("platform", platform).with("tag", tag);
+        let answer = self.stream(Call::post("/images/create").query(query)).await?;
+        Ok(ProgressStream { answer, rest: Vec::new(), ready: VecDeque::new() })
     }
 
     /// `GET /images/json`; `filters` is the API's JSON.
-    pub async fn image_list(
-        &self,
-        all: bool,
-        filters: Option<&str>,
-    ) -> Result<Vec<ImageLine>, ClientError> {
+    pub async fn image_list(&self, all: bool, filters: Option<&str>) -> Result<Vec<ImageLine>, ClientError> {
         let query = Query::new().flag("all", all).maybe("filters", filters);
         self.call_json(Call::get("/images/json").query(query)).await
     }
 
     /// `GET /images/{name}/json`, every field as it came.
     pub async fn image_inspect(&self, name: &str) -> Result<Value, ClientError> {
-        self.call_json(Call::get(format!("/images/{}/json", segment(name))))
-            .await
+        self.call_json(Call::get(format!("/images/{}/json", segment(name)))).await
     }
 }
 
@@ -64,12 +50,8 @@ impl ProgressStream {
                 None => return Ok(None),
                 Some(piece) => {
                     self.rest.extend_from_slice(&piece);
-                    let used = whole_messages(&self.rest, &mut self.ready).map_err(|source| {
-                        ClientError::Answer {
-                            call: self.answer.call().to_owned(),
-                            source,
-                        }
-                    })?;
+                    let used = whole_messages(&self.rest, &mut self.ready)
+                        .map_err(|source| ClientError::Answer { call: self.answer.call().to_owned(), source })?;
                     self.rest.drain(..used);
                 }
             }
@@ -79,10 +61,7 @@ impl ProgressStream {
 
 /// Takes the messages that are complete; the number of bytes that they took. Docker puts nothing, CR LF or LF
 /// between them.
-fn whole_messages(
-    bytes: &[u8],
-    ready: &mut VecDeque<Progress>,
-) -> Result<usize, serde_json::Error> {
+fn whole_messages(bytes: &[u8], ready: &mut VecDeque<Progress>) -> Result<usize, serde_json::Error> {
     let mut messages = serde_json::Deserializer::from_slice(bytes).into_iter::<Progress>();
     let mut used = 0;
     while let Some(message) = messages.next() {

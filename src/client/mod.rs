@@ -19,7 +19,8 @@ mod query;
 pub mod stream;
 mod system;
 pub mod terminal;
-pub mod trace;
+mod trace;
+mod traces;
 
 pub use containers::{Attach, Wait, WaitCondition};
 pub use endpoint::Endpoint;
@@ -27,3 +28,4 @@ pub use error::ClientError;
 pub use hijack::Hijacked;
 pub use http::Client;
 pub use images::ProgressStream;
+pub use traces::TraceStream;

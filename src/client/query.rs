@@ -51,9 +51,7 @@ pub fn segment(name: &str) -> String {
 fn escape(text: &str, also: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(byte as char)
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte as char),
             other if also.as_bytes().contains(&other) => out.push(other as char),
             other => {
                 let _ = write!(out, "%{other:02X}");
@@ -68,26 +66,15 @@ mod tests {
 
     #[test]
     fn queries_are_written_as_docker_writes_them() {
-        let q = Query::new()
-            .with("fromImage", "docker.io/library/centos")
-            .with("tag", "latest");
-        assert_eq!(
-            q.as_str(),
-            "?fromImage=docker.io%2Flibrary%2Fcentos&tag=latest"
-        );
-        let q = Query::new()
-            .flag("all", true)
-            .flag("size", false)
-            .maybe("name", None);
+        let q = Query::new().with("fromImage", "docker.io/library/centos").with("tag", "latest");
+        assert_eq!(q.as_str(), "?fromImage=docker.io%2Flibrary%2Fcentos&tag=latest");
+        let q = Query::new().flag("all", true).flag("size", false).maybe("name", None);
         assert_eq!(q.as_str(), "?all=1");
     }
 
     #[test]
     fn names_keep_what_a_path_may_hold() {
-        assert_eq!(
-            segment("127.0.0.1:5001/lab/alpine"),
-            "127.0.0.1:5001/lab/alpine"
-        );
+        assert_eq!(segment("127.0.0.1:5001/lab/alpine"), "127.0.0.1:5001/lab/alpine");
         assert_eq!(segment("a b?c#d%"), "a%20b%3Fc%23d%25");
     }
 }

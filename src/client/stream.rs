@@ -48,10 +48,7 @@ enum Typed {
 /// Carries until the container closes its streams or the detach keys are typed. The end of our input half-closes
 /// the connection and does not end the carrying.
 pub async fn carry(hijacked: Hijacked, what: &Carry) -> Result<Ended, StreamError> {
-    let Hijacked {
-        mut output,
-        mut input,
-    } = hijacked;
+    let Hijacked { mut output, mut input } = hijacked;
     let typed = what.stdin.then(|| read_stdin(what.detach.clone()));
     let sending = send(typed, &mut input);
     let receiving = receive(&mut output, what.tty);
@@ -131,10 +128,7 @@ fn read_stdin(keys: Option<DetachKeys>) -> mpsc::Receiver<Typed> {
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => {
                     let stdin = io::stdin();
-                    let mut wait = [nix::poll::PollFd::new(
-                        stdin.as_fd(),
-                        nix::poll::PollFlags::POLLIN,
-                    )];
+                    let mut wait = [nix::poll::PollFd::new(stdin.as_fd(), nix::poll::PollFlags::POLLIN)];
                     let _ = nix::poll::poll(&mut wait, nix::poll::PollTimeout::NONE);
                     continue;
                 }

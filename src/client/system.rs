@@ -17,10 +17,6 @@ impl Client {
 
     /// `GET /{kind}/{name}` for what `inspect` looks for besides containers and images.
     pub async fn inspect_other(&self, kind: &str, name: &str) -> Result<Value, ClientError> {
-        self.call_json(Call::get(format!(
-            "/{kind}/{}",
-            super::query::segment(name)
-        )))
-        .await
+        self.call_json(Call::get(format!("/{kind}/{}", super::query::segment(name)))).await
     }
 }

@@ -59,7 +59,6 @@ pub struct Size {
 
 /// The size of the window that standard output shows in; none when it is no terminal or has no size.
 pub fn size() -> Option<Size> {
-    let (terminal_size::Width(columns), terminal_size::Height(rows)) =
-        terminal_size::terminal_size_of(io::stdout())?;
+    let (terminal_size::Width(columns), terminal_size::Height(rows)) = terminal_size::terminal_size_of(io::stdout())?;
     Some(Size { rows, columns }).filter(|s| s.rows > 0 && s.columns > 0)
 }

@@ -1,12 +1,11 @@
 //! The client's own steps of an explanation, and the header that ties the daemon's steps to them.
 
-use crate::api::traceparent::Parent;
 use crate::trace::{self, Actor};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-/// Tells that a request is sent; the parent for what the daemon does with it.
-pub(super) fn sending(method: &Method, path: &str, body: Option<&Value>) -> Option<Parent> {
+/// Tells that a request is sent; the `traceparent` header for what the daemon does with it.
+pub(super) fn sending(method: &Method, path: &str, body: Option<&Value>) -> Option<String> {
     if !trace::enabled() || path.contains("/rdock/v1/trace") {
         return None;
     }
@@ -18,10 +17,7 @@ pub(super) fn sending(method: &Method, path: &str, body: Option<&Value>) -> Opti
     if let Some(short) = &short {
         step = step.arg("body", short);
     }
-    let parent = step
-        .span()
-        .in_scope(trace::current_context)
-        .map(|(trace, span)| Parent { trace, span });
+    let parent = step.span().in_scope(trace::current_context).map(|(trace, span)| format!("00-{trace}-{span}-01"));
     step.ok(Value::Null, || match &short {
         Some(body) => format!("──▶ {method} {path}  {body}"),
         None => format!("──▶ {method} {path}"),
@@ -40,16 +36,10 @@ pub(super) fn answered(path: &str, status: StatusCode, body: &[u8]) {
     let status = status.as_u16();
     let size = body.len();
     match text("message").filter(|_| status >= 400) {
-        Some(message) => step.fail(&status.to_string(), &message, || {
-            format!("◀── {status} {message}")
-        }),
+        Some(message) => step.fail(&status.to_string(), &message, || format!("◀── {status} {message}")),
         None => {
-            let id = text("Id")
-                .map(|id| format!(" {}", id.chars().take(12).collect::<String>()))
-                .unwrap_or_default();
-            step.ok(json!({"status": status, "size": size}), || {
-                format!("◀── {status}{id}")
-            });
+            let id = text("Id").map(|id| format!(" {}", id.chars().take(12).collect::<String>())).unwrap_or_default();
+            step.ok(json!({"status": status, "size": size}), || format!("◀── {status}{id}"));
         }
     }
 }
@@ -58,11 +48,8 @@ pub(super) fn answered(path: &str, status: StatusCode, body: &[u8]) {
 fn shorten(body: &Value) -> Value {
     match body {
         Value::Object(fields) => {
-            let kept: Map<String, Value> = fields
-                .iter()
-                .map(|(k, v)| (k.clone(), shorten(v)))
-                .filter(|(_, v)| !is_zero(v))
-                .collect();
+            let kept: Map<String, Value> =
+                fields.iter().map(|(k, v)| (k.clone(), shorten(v))).filter(|(_, v)| !is_zero(v)).collect();
             Value::Object(kept)
         }
         other => other.clone(),
@@ -87,9 +74,6 @@ mod tests {
     #[test]
     fn short_body_keeps_what_was_asked_for() {
         let body = json!({"Image": "centos", "Tty": false, "Cmd": null, "Env": [], "HostConfig": {"AutoRemove": true, "Memory": 0, "ConsoleSize": [0, 0]}});
-        assert_eq!(
-            shorten(&body).to_string(),
-            r#"{"Image":"centos","HostConfig":{"AutoRemove":true}}"#
-        );
+        assert_eq!(shorten(&body).to_string(), r#"{"Image":"centos","HostConfig":{"AutoRemove":true}}"#);
     }
 }

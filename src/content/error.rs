@@ -18,34 +18,20 @@ pub enum ContentError {
     DigestMismatch { expected: Digest, actual: Digest },
     /// The bytes end too early or too late.
     #[error("unexpected size of blob {digest}: {actual} bytes instead of {expected}")]
-    SizeMismatch {
-        digest: Digest,
-        expected: u64,
-        actual: u64,
-    },
+    SizeMismatch { digest: Digest, expected: u64, actual: u64 },
     /// The file system said no; `what` is the step.
     #[error("can't {what} {}: {source}", path.display())]
-    Io {
-        what: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { what: &'static str, path: PathBuf, source: io::Error },
     /// A file of the layout is no JSON of the right shape.
     #[error("{} is damaged: {source}", path.display())]
-    Damaged {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Damaged { path: PathBuf, source: serde_json::Error },
     /// A layout of another version.
     #[error("{} is an image layout of version {version:?}, and rdock knows 1.0.0", path.display())]
     Version { path: PathBuf, version: String },
 }
 
 impl ContentError {
-    pub(super) fn io(
-        what: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> ContentError {
+    pub(super) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ContentError {
         let path = path.into();
         move |source| ContentError::Io { what, path, source }
     }

@@ -24,26 +24,17 @@ impl Index {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Index::default()),
             Err(source) => {
-                return Err(ContentError::Io {
-                    what: "read",
-                    path,
-                    source,
-                });
+                return Err(ContentError::Io { what: "read", path, source });
             }
         };
-        let index: ImageIndex = serde_json::from_slice(&bytes)
-            .map_err(|source| ContentError::Damaged { path, source })?;
-        Ok(Index {
-            manifests: index.manifests().clone(),
-        })
+        let index: ImageIndex =
+            serde_json::from_slice(&bytes).map_err(|source| ContentError::Damaged { path, source })?;
+        Ok(Index { manifests: index.manifests().clone() })
     }
 
     pub(super) fn write(&self, root: &Path) -> Result<(), ContentError> {
         let path = root.join("index.json");
-        let damaged = |source| ContentError::Damaged {
-            path: path.clone(),
-            source,
-        };
+        let damaged = |source| ContentError::Damaged { path: path.clone(), source };
         let index = ImageIndexBuilder::default()
             .schema_version(2u32)
             .media_type(OCI_INDEX)
@@ -55,11 +46,7 @@ impl Index {
     }
 
     pub(super) fn write_if_missing(&self, root: &Path) -> Result<(), ContentError> {
-        if root.join("index.json").exists() {
-            Ok(())
-        } else {
-            self.write(root)
-        }
+        if root.join("index.json").exists() { Ok(()) } else { self.write(root) }
     }
 
     pub(super) fn resolve(&self, name: &str) -> Option<&Descriptor> {
@@ -67,8 +54,7 @@ impl Index {
     }
 
     pub(super) fn set(&mut self, name: &str, mut descriptor: Descriptor) {
-        let mut annotations: HashMap<String, String> =
-            descriptor.annotations().clone().unwrap_or_default();
+        let mut annotations: HashMap<String, String> = descriptor.annotations().clone().unwrap_or_default();
         annotations.insert(REF_NAME.to_owned(), name.to_owned());
         descriptor.set_annotations(Some(annotations));
         match self.manifests.iter_mut().find(|d| name_of(d) == Some(name)) {
@@ -84,17 +70,10 @@ impl Index {
     }
 
     pub(super) fn entries(self) -> Vec<(String, Descriptor)> {
-        self.manifests
-            .into_iter()
-            .filter_map(|d| Some((name_of(&d)?.to_owned(), d)))
-            .collect()
+        self.manifests.into_iter().filter_map(|d| Some((name_of(&d)?.to_owned(), d))).collect()
     }
 }
 
 fn name_of(descriptor: &Descriptor) -> Option<&str> {
-    descriptor
-        .annotations()
-        .as_ref()?
-        .get(REF_NAME)
-        .map(String::as_str)
+    descriptor.annotations().as_ref()?.get(REF_NAME).map(String::as_str)
 }

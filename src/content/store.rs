@@ -52,10 +52,7 @@ impl Store {
 
     /// Its size in bytes.
     pub fn size(&self, digest: &Digest) -> Option<u64> {
-        fs::metadata(self.blob_path(digest))
-            .ok()
-            .filter(fs::Metadata::is_file)
-            .map(|m| m.len())
+        fs::metadata(self.blob_path(digest)).ok().filter(fs::Metadata::is_file).map(|m| m.len())
     }
 
     /// Where the blob is, or would be.
@@ -73,18 +70,11 @@ impl Store {
         let path = self.blob_path(digest);
         let bytes = fs::read(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => ContentError::NotFound(digest.clone()),
-            _ => ContentError::Io {
-                what: "read",
-                path,
-                source,
-            },
+            _ => ContentError::Io { what: "read", path, source },
         })?;
         let actual = Digest::of(&bytes);
         if actual != *digest {
-            return Err(ContentError::DigestMismatch {
-                expected: digest.clone(),
-                actual,
-            });
+            return Err(ContentError::DigestMismatch { expected: digest.clone(), actual });
         }
         Ok(bytes)
     }
@@ -96,9 +86,7 @@ impl Store {
             return Ok(digest);
         }
         let mut writer = self.writer()?;
-        writer
-            .write_all(bytes)
-            .map_err(ContentError::io("write", self.blob_path(&digest)))?;
+        writer.write_all(bytes).map_err(ContentError::io("write", self.blob_path(&digest)))?;
         writer.commit(&digest, Some(bytes.len() as u64))?;
         Ok(digest)
     }
@@ -108,8 +96,7 @@ impl Store {
         // Shared with other writers; `open` sweeps under the exclusive lock, so it never sees a file
         // that is not locked yet.
         let root = self.open_root()?;
-        root.lock_shared()
-            .map_err(ContentError::io("lock", &self.root))?;
+        root.lock_shared().map_err(ContentError::io("lock", &self.root))?;
         BlobWriter::begin(self.ingest(), self.blobs())
     }
 
@@ -119,11 +106,7 @@ impl Store {
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(ContentError::Io {
-                what: "remove",
-                path,
-                source,
-            }),
+            Err(source) => Err(ContentError::Io { what: "remove", path, source }),
         }
     }
 
@@ -131,10 +114,7 @@ impl Store {
     pub fn digests(&self) -> Result<Vec<Digest>, ContentError> {
         let dir = self.blobs();
         let entries = fs::read_dir(&dir).map_err(ContentError::io("read", dir))?;
-        Ok(entries
-            .flatten()
-            .filter_map(|e| format!("sha256:{}", e.file_name().to_str()?).parse().ok())
-            .collect())
+        Ok(entries.flatten().filter_map(|e| format!("sha256:{}", e.file_name().to_str()?).parse().ok()).collect())
     }
 
     /// What this name stands for.
@@ -191,16 +171,10 @@ impl Store {
         let path = self.root.join("oci-layout");
         match fs::read(&path) {
             Ok(bytes) => {
-                let layout: Layout =
-                    serde_json::from_slice(&bytes).map_err(|source| ContentError::Damaged {
-                        path: path.clone(),
-                        source,
-                    })?;
+                let layout: Layout = serde_json::from_slice(&bytes)
+                    .map_err(|source| ContentError::Damaged { path: path.clone(), source })?;
                 if layout.image_layout_version != LAYOUT_VERSION {
-                    return Err(ContentError::Version {
-                        path,
-                        version: layout.image_layout_version,
-                    });
+                    return Err(ContentError::Version { path, version: layout.image_layout_version });
                 }
                 Ok(())
             }
@@ -209,11 +183,7 @@ impl Store {
                 let text = format!("{{\"imageLayoutVersion\":\"{LAYOUT_VERSION}\"}}");
                 replace(&path, text.as_bytes())
             }
-            Err(source) => Err(ContentError::Io {
-                what: "read",
-                path,
-                source,
-            }),
+            Err(source) => Err(ContentError::Io { what: "read", path, source }),
         }
     }
 }
@@ -231,7 +201,5 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), ContentError> {
 
 /// Makes the names in a directory last (fsync(2) on the directory).
 pub(super) fn sync_dir(dir: &Path) -> Result<(), ContentError> {
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(ContentError::io("sync", dir))
+    File::open(dir).and_then(|d| d.sync_all()).map_err(ContentError::io("sync", dir))
 }

@@ -13,11 +13,7 @@ fn store() -> (tempfile::TempDir, Store) {
 
 fn descriptor(store: &Store, bytes: &[u8]) -> Descriptor {
     let digest = store.put(bytes).unwrap();
-    Descriptor::new(
-        MediaType::from(media::OCI_MANIFEST),
-        bytes.len() as u64,
-        &digest,
-    )
+    Descriptor::new(MediaType::from(media::OCI_MANIFEST), bytes.len() as u64, &digest)
 }
 
 fn files(store: &Store, dir: &str) -> usize {
@@ -34,10 +30,7 @@ fn a_blob_comes_back_as_it_was() {
     assert_eq!(store.digests().unwrap(), vec![digest.clone()]);
     assert!(store.remove_blob(&digest).unwrap());
     assert!(!store.remove_blob(&digest).unwrap());
-    assert!(matches!(
-        store.read(&digest),
-        Err(ContentError::NotFound(_))
-    ));
+    assert!(matches!(store.read(&digest), Err(ContentError::NotFound(_))));
 }
 
 #[test]
@@ -47,10 +40,7 @@ fn a_blob_with_another_digest_is_not_kept() {
     writer.write_all(b"tampered").unwrap();
     let error = writer.commit(&Digest::of(b"genuine"), None).unwrap_err();
     assert!(matches!(error, ContentError::DigestMismatch { .. }));
-    assert_eq!(
-        (files(&store, "ingest"), files(&store, "blobs/sha256")),
-        (0, 0)
-    );
+    assert_eq!((files(&store, "ingest"), files(&store, "blobs/sha256")), (0, 0));
 }
 
 #[test]
@@ -59,14 +49,8 @@ fn a_blob_of_another_size_is_not_kept() {
     let mut writer = store.writer().unwrap();
     writer.write_all(b"half").unwrap();
     let error = writer.commit(&Digest::of(b"half"), Some(8)).unwrap_err();
-    assert!(
-        error.to_string().ends_with("4 bytes instead of 8"),
-        "{error}"
-    );
-    assert_eq!(
-        (files(&store, "ingest"), files(&store, "blobs/sha256")),
-        (0, 0)
-    );
+    assert!(error.to_string().ends_with("4 bytes instead of 8"), "{error}");
+    assert_eq!((files(&store, "ingest"), files(&store, "blobs/sha256")), (0, 0));
 }
 
 #[test]
@@ -104,10 +88,7 @@ fn a_damaged_blob_is_found_out_when_read_and_healed_when_written_again() {
     let (_dir, store) = store();
     let digest = store.put(b"hello").unwrap();
     fs::write(store.blob_path(&digest), b"hollo").unwrap();
-    assert!(matches!(
-        store.read(&digest),
-        Err(ContentError::DigestMismatch { .. })
-    ));
+    assert!(matches!(store.read(&digest), Err(ContentError::DigestMismatch { .. })));
     let mut writer = store.writer().unwrap();
     writer.write_all(b"hello").unwrap();
     writer.commit(&digest, None).unwrap();
@@ -123,12 +104,7 @@ fn names_are_given_moved_and_taken_away() {
     store.tag("docker.io/library/centos:7", &old).unwrap();
     store.tag(name, &new).unwrap();
     assert_eq!(store.resolve(name).unwrap().unwrap().digest(), new.digest());
-    let names: Vec<String> = store
-        .entries()
-        .unwrap()
-        .into_iter()
-        .map(|(n, _)| n)
-        .collect();
+    let names: Vec<String> = store.entries().unwrap().into_iter().map(|(n, _)| n).collect();
     assert_eq!(names, [name, "docker.io/library/centos:7"]);
     assert!(store.untag(name).unwrap());
     assert!(!store.untag(name).unwrap());
@@ -142,25 +118,17 @@ fn the_layout_is_what_the_specification_says() {
     store.tag("docker.io/library/a:1", &descriptor).unwrap();
     let layout = fs::read_to_string(store.root().join("oci-layout")).unwrap();
     assert_eq!(layout, r#"{"imageLayoutVersion":"1.0.0"}"#);
-    let index: serde_json::Value =
-        serde_json::from_slice(&fs::read(store.root().join("index.json")).unwrap()).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&fs::read(store.root().join("index.json")).unwrap()).unwrap();
     assert_eq!(index["schemaVersion"], 2);
     let entry = &index["manifests"][0];
-    assert_eq!(
-        entry["annotations"][media::REF_NAME],
-        "docker.io/library/a:1"
-    );
+    assert_eq!(entry["annotations"][media::REF_NAME], "docker.io/library/a:1");
     assert_eq!(entry["digest"], Digest::of(b"{}").to_string());
 }
 
 #[test]
 fn a_layout_of_another_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(
-        dir.path().join("oci-layout"),
-        br#"{"imageLayoutVersion":"9.0"}"#,
-    )
-    .unwrap();
+    fs::write(dir.path().join("oci-layout"), br#"{"imageLayoutVersion":"9.0"}"#).unwrap();
     let error = Store::open(dir.path()).unwrap_err().to_string();
     assert!(error.contains("9.0"), "{error}");
 }
@@ -181,11 +149,7 @@ fn many_threads_give_names_and_none_is_lost() {
     let threads: Vec<_> = (0..8)
         .map(|i| {
             let (store, descriptor) = (Arc::clone(&store), descriptor.clone());
-            std::thread::spawn(move || {
-                store
-                    .tag(&format!("docker.io/library/n:{i}"), &descriptor)
-                    .unwrap()
-            })
+            std::thread::spawn(move || store.tag(&format!("docker.io/library/n:{i}"), &descriptor).unwrap())
         })
         .collect();
     threads.into_iter().for_each(|t| t.join().unwrap());

@@ -23,15 +23,8 @@ impl BlobWriter {
     pub(super) fn begin(ingest: PathBuf, blobs: PathBuf) -> Result<BlobWriter, ContentError> {
         let file = temporary(&ingest)?;
         // Says that somebody still writes here; ends with the process, however it ends.
-        file.as_file()
-            .lock()
-            .map_err(ContentError::io("lock", file.path()))?;
-        Ok(BlobWriter {
-            file,
-            blobs,
-            digester: Digester::new(),
-            written: 0,
-        })
+        file.as_file().lock().map_err(ContentError::io("lock", file.path()))?;
+        Ok(BlobWriter { file, blobs, digester: Digester::new(), written: 0 })
     }
 
     /// Bytes taken so far.
@@ -50,10 +43,7 @@ impl BlobWriter {
         }
         let actual = self.digester.clone().finish();
         if actual != *expected {
-            return Err(ContentError::DigestMismatch {
-                expected: expected.clone(),
-                actual,
-            });
+            return Err(ContentError::DigestMismatch { expected: expected.clone(), actual });
         }
         self.persist(expected)
     }
@@ -68,13 +58,8 @@ impl BlobWriter {
 
     fn persist(self, digest: &Digest) -> Result<(), ContentError> {
         let path = self.blobs.join(digest.hex());
-        self.file
-            .as_file()
-            .sync_data()
-            .map_err(ContentError::io("sync", &path))?;
-        self.file
-            .persist(&path)
-            .map_err(|e| ContentError::io("rename", path)(e.error))?;
+        self.file.as_file().sync_data().map_err(ContentError::io("sync", &path))?;
+        self.file.persist(&path).map_err(|e| ContentError::io("rename", path)(e.error))?;
         Ok(())
     }
 }

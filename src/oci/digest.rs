@@ -47,9 +47,7 @@ impl Digest {
 
     /// The first 12 hex characters: how people see ids.
     pub fn short(&self) -> &str {
-        self.0
-            .get(PREFIX.len()..PREFIX.len() + 12)
-            .unwrap_or_default()
+        self.0.get(PREFIX.len()..PREFIX.len() + 12).unwrap_or_default()
     }
 
     /// The whole text, `sha256:…`.
@@ -194,27 +192,15 @@ mod tests {
         let message = |text: &str| text.parse::<Digest>().unwrap_err().to_string();
         assert_eq!(message("e3b0"), "invalid checksum digest format");
         assert_eq!(message("sha256:"), "invalid checksum digest format");
-        assert_eq!(
-            message(&EMPTY.replace("e3", "E3")),
-            "invalid checksum digest format"
-        );
+        assert_eq!(message(&EMPTY.replace("e3", "E3")), "invalid checksum digest format");
         assert_eq!(message("sha256:e3b0"), "invalid checksum digest length");
-        assert_eq!(
-            message("md5:d41d8cd98f00b204e9800998ecf8427e"),
-            "unsupported digest algorithm"
-        );
-        assert_eq!(
-            message("sha256:../../../etc/passwd"),
-            "invalid checksum digest length"
-        );
+        assert_eq!(message("md5:d41d8cd98f00b204e9800998ecf8427e"), "unsupported digest algorithm");
+        assert_eq!(message("sha256:../../../etc/passwd"), "invalid checksum digest length");
     }
 
     #[test]
     fn serde_checks_what_it_reads() {
-        assert_eq!(
-            serde_json::to_string(&Digest::of(b"")).unwrap(),
-            format!("\"{EMPTY}\"")
-        );
+        assert_eq!(serde_json::to_string(&Digest::of(b"")).unwrap(), format!("\"{EMPTY}\""));
         assert!(serde_json::from_str::<Digest>("\"sha256:12\"").is_err());
     }
 
@@ -222,10 +208,7 @@ mod tests {
     fn chain_id_of_two_layers_is_the_digest_of_both_names() {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         assert_eq!(chain_id(None, &a), a);
-        assert_eq!(
-            chain_id(Some(&a), &b),
-            Digest::of(format!("{a} {b}").as_bytes())
-        );
+        assert_eq!(chain_id(Some(&a), &b), Digest::of(format!("{a} {b}").as_bytes()));
     }
 
     proptest! {

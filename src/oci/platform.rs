@@ -19,9 +19,7 @@ pub struct Platform {
 
 /// A text that names no platform.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "\"{0}\" is an invalid component of \"{1}\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\""
-)]
+#[error("\"{0}\" is an invalid component of \"{1}\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\"")]
 pub struct PlatformError(String, String);
 
 impl Platform {
@@ -36,19 +34,13 @@ impl Platform {
             "loongarch64" => ("loong64", None),
             other => (other, None),
         };
-        Platform {
-            os: "linux".into(),
-            architecture: architecture.into(),
-            variant: variant.map(Into::into),
-        }
+        Platform { os: "linux".into(), architecture: architecture.into(), variant: variant.map(Into::into) }
     }
 
     /// Whether this one, as the platform of a host, runs images of `other`; the smaller the answer, the
     /// better the fit (0 is exact).
     fn distance(&self, other: &oci_spec::image::Platform) -> Option<u32> {
-        if other.os().to_string() != self.os
-            || other.architecture().to_string() != self.architecture
-        {
+        if other.os().to_string() != self.os || other.architecture().to_string() != self.architecture {
             return None;
         }
         let level = |variant: Option<&str>| -> Option<u32> {
@@ -71,27 +63,18 @@ impl FromStr for Platform {
     /// `os`, `arch`, `os/arch` or `os/arch/variant`; `x86_64` and `aarch64` are taken as what Go calls them.
     fn from_str(text: &str) -> Result<Platform, PlatformError> {
         let parts: Vec<String> = text.split('/').map(str::to_ascii_lowercase).collect();
-        let fine = |p: &str| {
-            !p.is_empty()
-                && p.bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-        };
+        let fine = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         if let Some(bad) = parts.iter().find(|p| !fine(p)) {
             return Err(PlatformError(bad.clone(), text.to_owned()));
         }
         let host = Platform::host();
         let (os, architecture, variant) = match parts.as_slice() {
             [one] if one == "linux" || one == "windows" || one == "darwin" => {
-                return Ok(Platform {
-                    os: one.clone(),
-                    ..host
-                });
+                return Ok(Platform { os: one.clone(), ..host });
             }
             [one] => (host.os, one.as_str(), None),
             [os, architecture] => (os.clone(), architecture.as_str(), None),
-            [os, architecture, variant] => {
-                (os.clone(), architecture.as_str(), Some(variant.clone()))
-            }
+            [os, architecture, variant] => (os.clone(), architecture.as_str(), Some(variant.clone())),
             _ => return Err(PlatformError(text.to_owned(), text.to_owned())),
         };
         let (architecture, implied) = match architecture {
@@ -102,11 +85,7 @@ impl FromStr for Platform {
             "i386" => ("386", None),
             other => (other, None),
         };
-        Ok(Platform {
-            os,
-            architecture: architecture.to_owned(),
-            variant: variant.or_else(|| implied.map(Into::into)),
-        })
+        Ok(Platform { os, architecture: architecture.to_owned(), variant: variant.or_else(|| implied.map(Into::into)) })
     }
 }
 
@@ -163,11 +142,7 @@ mod tests {
 
     #[test]
     fn the_architecture_of_the_host_is_taken() {
-        let index = index(&[
-            ("linux", "arm64", Some("v8")),
-            ("linux", "amd64", None),
-            ("windows", "amd64", None),
-        ]);
+        let index = index(&[("linux", "arm64", Some("v8")), ("linux", "amd64", None), ("windows", "amd64", None)]);
         assert_eq!(chosen(&index, "linux/amd64"), Some(1));
         assert_eq!(chosen(&index, "linux/aarch64"), Some(0));
         assert_eq!(chosen(&index, "linux/s390x"), None);
@@ -175,11 +150,7 @@ mod tests {
 
     #[test]
     fn an_arm_host_takes_the_nearest_variant_below_its_own() {
-        let arm = index(&[
-            ("linux", "arm", Some("v5")),
-            ("linux", "arm", Some("v6")),
-            ("linux", "arm", Some("v8")),
-        ]);
+        let arm = index(&[("linux", "arm", Some("v5")), ("linux", "arm", Some("v6")), ("linux", "arm", Some("v8"))]);
         assert_eq!(chosen(&arm, "linux/arm/v7"), Some(1));
         assert_eq!(chosen(&arm, "linux/arm/v4"), None);
         let plain = index(&[("linux", "arm64", None)]);

@@ -214,9 +214,7 @@ impl fmt::Display for Reference {
 
 /// The first component is a registry if it could not be the name of a user there.
 fn names_a_registry(component: &str) -> bool {
-    component == "localhost"
-        || component.contains(['.', ':'])
-        || component.chars().any(char::is_uppercase)
+    component == "localhost" || component.contains(['.', ':']) || component.chars().any(char::is_uppercase)
 }
 
 fn split_domain(text: &str) -> (String, String) {
@@ -277,13 +275,8 @@ fn is_path_component(component: &str) -> bool {
 
 fn is_tag(tag: &str) -> bool {
     tag.len() <= TAG_MAX
-        && tag
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-        && tag
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && tag.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// `algorithm:hex` with at least 32 hex characters; [`Digest`] then says what is wrong with it.

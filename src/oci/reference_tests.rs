@@ -17,33 +17,13 @@ fn short_names_become_full_names() {
         ("centos", "docker.io/library/centos:latest", "centos:latest"),
         ("mysql:5.7", "docker.io/library/mysql:5.7", "mysql:5.7"),
         ("user/app", "docker.io/user/app:latest", "user/app:latest"),
-        (
-            "library/centos",
-            "docker.io/library/centos:latest",
-            "centos:latest",
-        ),
-        (
-            "index.docker.io/centos",
-            "docker.io/library/centos:latest",
-            "centos:latest",
-        ),
-        (
-            "docker.io/library/a/b",
-            "docker.io/library/a/b:latest",
-            "library/a/b:latest",
-        ),
-        (
-            "docker.io/localhost/x",
-            "docker.io/localhost/x:latest",
-            "docker.io/localhost/x:latest",
-        ),
+        ("library/centos", "docker.io/library/centos:latest", "centos:latest"),
+        ("index.docker.io/centos", "docker.io/library/centos:latest", "centos:latest"),
+        ("docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
+        ("docker.io/localhost/x", "docker.io/localhost/x:latest", "docker.io/localhost/x:latest"),
         ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
         ("Foo/bar", "Foo/bar:latest", "Foo/bar:latest"),
-        (
-            "127.0.0.1:5055/mysql",
-            "127.0.0.1:5055/mysql:latest",
-            "127.0.0.1:5055/mysql:latest",
-        ),
+        ("127.0.0.1:5055/mysql", "127.0.0.1:5055/mysql:latest", "127.0.0.1:5055/mysql:latest"),
         ("[::1]:5000/x:1", "[::1]:5000/x:1", "[::1]:5000/x:1"),
     ] {
         let reference = parse(text).with_default_tag();
@@ -56,10 +36,7 @@ fn short_names_become_full_names() {
 fn a_digest_wins_over_a_tag_in_requests_and_gets_no_default_tag() {
     let both = parse(&format!("centos:8@{DIGEST}"));
     assert_eq!(both.reference_part(), DIGEST);
-    assert_eq!(
-        both.canonical(),
-        format!("docker.io/library/centos:8@{DIGEST}")
-    );
+    assert_eq!(both.canonical(), format!("docker.io/library/centos:8@{DIGEST}"));
     let only = parse(&format!("centos@{DIGEST}")).with_default_tag();
     assert_eq!(only.tag(), None);
     assert_eq!(only.familiar(), format!("centos@{DIGEST}"));
@@ -69,50 +46,18 @@ fn a_digest_wins_over_a_tag_in_requests_and_gets_no_default_tag() {
 
 #[test]
 fn errors_are_dockers_words() {
-    assert_eq!(
-        message("Bad_Upper"),
-        "invalid reference format: repository name (library/Bad_Upper) must be lowercase"
-    );
-    for text in [
-        "",
-        "a b",
-        ":x",
-        "a:",
-        "a@",
-        "-a/b",
-        "a//b",
-        "a/",
-        "/a",
-        "a:b:c",
-        "a.-b",
-        "a___b",
-        "http://x/y",
-    ] {
+    assert_eq!(message("Bad_Upper"), "invalid reference format: repository name (library/Bad_Upper) must be lowercase");
+    for text in ["", "a b", ":x", "a:", "a@", "-a/b", "a//b", "a/", "/a", "a:b:c", "a.-b", "a___b", "http://x/y"] {
         assert_eq!(message(text), "invalid reference format", "{text}");
     }
     assert_eq!(
         message(&DIGEST[7..]),
-        format!(
-            "invalid repository name ({}), cannot specify 64-byte hexadecimal strings",
-            &DIGEST[7..]
-        )
+        format!("invalid repository name ({}), cannot specify 64-byte hexadecimal strings", &DIGEST[7..])
     );
-    assert_eq!(
-        message(&"a".repeat(256)),
-        "repository name must not be more than 255 characters"
-    );
-    assert_eq!(
-        message(&format!("a@sha256:{}", "0".repeat(32))),
-        "invalid checksum digest length"
-    );
-    assert_eq!(
-        message(&format!("a@md5:{}", "0".repeat(32))),
-        "unsupported digest algorithm"
-    );
-    assert_eq!(
-        message(&format!("a:{}", "0".repeat(129))),
-        "invalid reference format"
-    );
+    assert_eq!(message(&"a".repeat(256)), "repository name must not be more than 255 characters");
+    assert_eq!(message(&format!("a@sha256:{}", "0".repeat(32))), "invalid checksum digest length");
+    assert_eq!(message(&format!("a@md5:{}", "0".repeat(32))), "unsupported digest algorithm");
+    assert_eq!(message(&format!("a:{}", "0".repeat(129))), "invalid reference format");
 }
 
 fn reference_text() -> impl Strategy<Value = String> {
@@ -126,11 +71,7 @@ fn reference_text() -> impl Strategy<Value = String> {
     )
         .prop_map(|(domain, components, suffix)| {
             // a first component with a dot would be read as a registry
-            let domain = if domain.is_empty() && components[0].contains('.') {
-                "docker.io/"
-            } else {
-                &domain
-            };
+            let domain = if domain.is_empty() && components[0].contains('.') { "docker.io/" } else { &domain };
             format!("{domain}{}{suffix}", components.join("/"))
         })
 }

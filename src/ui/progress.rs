@@ -37,11 +37,7 @@ impl ProgressDetail {
     pub fn bar(&self, width: usize) -> String {
         if self.total == 0 {
             let known = self.current > 0;
-            return if known {
-                format!("{:>8}", size_exact(self.current))
-            } else {
-                String::new()
-            };
+            return if known { format!("{:>8}", size_exact(self.current)) } else { String::new() };
         }
         let percent = (self.current as f64 / self.total as f64 * 100.0) as usize;
         let done = (percent / 2).min(BAR);
@@ -70,11 +66,7 @@ pub struct PullView<W> {
 impl<W: Write> PullView<W> {
     /// `width`: columns of the terminal that `out` is, none when it is not one.
     pub fn new(out: W, width: Option<usize>) -> PullView<W> {
-        PullView {
-            out,
-            width,
-            lines: Vec::new(),
-        }
+        PullView { out, width, lines: Vec::new() }
     }
 
     /// Draws one message.
@@ -90,10 +82,7 @@ impl<W: Write> PullView<W> {
     }
 
     fn append(&mut self, message: &PullMessage) -> io::Result<()> {
-        if message
-            .progress_detail
-            .is_some_and(|p| !p.bar(0).is_empty())
-        {
+        if message.progress_detail.is_some_and(|p| !p.bar(0).is_empty()) {
             return Ok(());
         }
         match &message.id {
@@ -108,10 +97,7 @@ impl<W: Write> PullView<W> {
             self.lines.clear();
             return writeln!(self.out, "{}", message.status);
         };
-        let bar = message
-            .progress_detail
-            .map(|p| p.bar(width))
-            .unwrap_or_default();
+        let bar = message.progress_detail.map(|p| p.bar(width)).unwrap_or_default();
         let text = format!("{id}: {} {bar}", message.status);
         let text = text.trim_end();
         match self.lines.iter().position(|line| line == id) {
@@ -132,9 +118,7 @@ mod tests {
     use super::*;
 
     fn messages(text: &str) -> Vec<PullMessage> {
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn drawn(width: Option<usize>, messages: &[PullMessage]) -> String {
@@ -218,10 +202,7 @@ mod tests {
         let messages = messages(PULL);
         let screen = screen(&drawn(Some(120), &messages[..4]));
         let bar = format!("[{}>{}]", "=".repeat(25), " ".repeat(25));
-        assert_eq!(
-            screen[1],
-            format!("48469d19b696: Downloading {bar}     512B/1.024kB")
-        );
+        assert_eq!(screen[1], format!("48469d19b696: Downloading {bar}     512B/1.024kB"));
     }
 
     #[test]
@@ -229,26 +210,13 @@ mod tests {
         let bar = |current, total| ProgressDetail { current, total }.bar(120);
         assert_eq!(bar(0, 0), "");
         assert_eq!(bar(2048, 0), " 2.048kB");
-        assert_eq!(
-            bar(1000, 1000),
-            format!("[{}>]      1kB/1kB", "=".repeat(50))
-        );
+        assert_eq!(bar(1000, 1000), format!("[{}>]      1kB/1kB", "=".repeat(50)));
         assert_eq!(bar(3000, 1000), format!("[{}>]      3kB", "=".repeat(50)));
-        assert_eq!(
-            ProgressDetail {
-                current: 1,
-                total: 2
-            }
-            .bar(80),
-            "      1B/2B"
-        );
+        assert_eq!(ProgressDetail { current: 1, total: 2 }.bar(80), "      1B/2B");
     }
 
     #[test]
     fn an_error_is_left_to_the_caller() {
-        assert_eq!(
-            drawn(None, &messages(r#"{"errorDetail":{},"error":"no space"}"#)),
-            ""
-        );
+        assert_eq!(drawn(None, &messages(r#"{"errorDetail":{},"error":"no space"}"#)), "");
     }
 }

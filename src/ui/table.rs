@@ -62,15 +62,7 @@ impl fmt::Display for Table {
 mod tests {
     use super::*;
 
-    const PS: [&str; 7] = [
-        "CONTAINER ID",
-        "IMAGE",
-        "COMMAND",
-        "CREATED",
-        "STATUS",
-        "PORTS",
-        "NAMES",
-    ];
+    const PS: [&str; 7] = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
 
     #[test]
     fn headings_alone_stand_as_docker_prints_them() {

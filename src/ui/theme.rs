@@ -69,9 +69,6 @@ mod tests {
     fn painted_text_is_the_text_when_the_colours_are_taken_out() {
         let painted = paint(Role::Error, "no such image").to_string();
         assert_ne!(painted, "no such image");
-        assert_eq!(
-            anstream::adapter::strip_str(&painted).to_string(),
-            "no such image"
-        );
+        assert_eq!(anstream::adapter::strip_str(&painted).to_string(), "no such image");
     }
 }
