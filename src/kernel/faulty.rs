@@ -17,6 +17,16 @@ impl<K: Kernel> Faulty<K> {
         Faulty { inner, at, errno, made: AtomicUsize::new(0) }
     }
 
+    /// The kernel below.
+    pub fn inner(&self) -> &K {
+        &self.inner
+    }
+
+    /// What the chosen call answers.
+    pub fn errno(&self) -> Errno {
+        self.errno
+    }
+
     /// How many calls were asked for so far.
     pub fn made(&self) -> usize {
         self.made.load(Ordering::SeqCst)

@@ -159,3 +159,7 @@ fn alive(_running: &Running) -> Result<(), StepError> {
 pub(crate) fn failed(what: &str, errno: Errno) -> StepError {
     StepError { op: String::new(), errno, message: format!("{what}: {}", errno.desc().to_lowercase()), exit_code: 125 }
 }
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

@@ -1,0 +1,4 @@
+# For a login bash of root.
+if [ -f ~/.bashrc ]; then
+    . ~/.bashrc
+fi
