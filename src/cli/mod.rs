@@ -34,6 +34,7 @@ mod version;
 mod wait;
 
 pub use context::{Context, Processes};
+pub use verb::tell;
 use error::Failure;
 use std::ffi::OsString;
 use std::process::ExitCode;
