@@ -61,13 +61,7 @@ pub struct Layers {
 
 impl Layers {
     pub fn new(store: Arc<Store>, snapshots: Snapshots, options: Options) -> Layers {
-        Layers {
-            store,
-            snapshots,
-            options,
-            downloads: Semaphore::new(AT_ONCE),
-            locks: Mutex::default(),
-        }
+        Layers { store, snapshots, options, downloads: Semaphore::new(AT_ONCE), locks: Mutex::default() }
     }
 
     /// Whether the layer is unpacked, and its blob kept (the content store has to stay a whole OCI image layout).
@@ -126,11 +120,7 @@ impl Layers {
         done
     }
 
-    async fn permit(
-        &self,
-        blob: &Digest,
-        progress: &Progress,
-    ) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    async fn permit(&self, blob: &Digest, progress: &Progress) -> Option<tokio::sync::SemaphorePermit<'_>> {
         if let Ok(permit) = self.downloads.try_acquire() {
             return Some(permit);
         }
@@ -182,10 +172,12 @@ impl Layers {
         turn: OwnedMutexGuard<()>,
     ) -> Result<(), UnpackError> {
         let (layers, layer) = (Arc::clone(self), layer.clone());
+        // The thread explains what it does where this task does.
         let span = tracing::Span::current();
+        let listener = tracing::dispatcher::get_default(Clone::clone);
         let thread = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            span.in_scope(|| layers.make(&layer, pieces))
+            tracing::dispatcher::with_default(&listener, || span.in_scope(|| layers.make(&layer, pieces)))
         });
         thread.await.unwrap_or(Err(UnpackError::Cancelled))
     }
@@ -204,12 +196,7 @@ impl Layers {
         commit(writer, layer)
     }
 
-    fn unpack(
-        &self,
-        layer: &Layer,
-        pieces: Pieces,
-        mut writer: Option<BlobWriter>,
-    ) -> Result<(), UnpackError> {
+    fn unpack(&self, layer: &Layer, pieces: Pieces, mut writer: Option<BlobWriter>) -> Result<(), UnpackError> {
         let begun = Instant::now();
         let step = trace::step(Actor::Layer, "layer.unpack")
             .why("a layer is a tar archive of what one step of the build changed; it becomes a directory of its own")
@@ -217,11 +204,9 @@ impl Layers {
             .arg("diffId", &layer.expected.diff_id)
             .arg("chainId", &layer.chain_id);
         let made = step.span().in_scope(|| {
-            because(
-                Actor::Layer,
-                "makes what the layer's tar archive describes",
-                || self.unpack_into_snapshot(layer, pieces, &mut writer),
-            )
+            because(Actor::Layer, "makes what the layer's tar archive describes", || {
+                self.unpack_into_snapshot(layer, pieces, &mut writer)
+            })
         });
         tell_verified(layer, made.as_ref().err());
         let made = made.and_then(|record| commit(writer, layer).map(|()| record));
@@ -249,9 +234,7 @@ impl Layers {
             entries: 0,
             opaque_root: false,
         };
-        pending
-            .commit(&record.with_report(&unpacked.report))
-            .map_err(failed)?;
+        pending.commit(&record.with_report(&unpacked.report)).map_err(failed)?;
         Ok(unpacked)
     }
 }
@@ -259,9 +242,7 @@ impl Layers {
 /// Gives the blob its name.
 fn commit(writer: Option<BlobWriter>, layer: &Layer) -> Result<(), UnpackError> {
     match writer {
-        Some(writer) => writer
-            .commit(layer.blob(), Some(layer.expected.size))
-            .map_err(UnpackError::store),
+        Some(writer) => writer.commit(layer.blob(), Some(layer.expected.size)).map_err(UnpackError::store),
         None => Ok(()),
     }
 }
@@ -334,17 +315,15 @@ fn tell_unpacked(
 ) -> Result<(), UnpackError> {
     let short = layer.blob().short();
     match made {
-        Ok(Unpacked {
-            report,
-            compression,
-        }) => {
+        Ok(Unpacked { report, compression }) => {
             let took = begun.elapsed().as_millis();
             let value = json!({ "blobBytes": layer.expected.size, "compression": compression, "report": &report });
             step.ok(value, || {
                 format!(
-                    "{short}  {} in {took} ms, unpacked {} files, {}{}",
+                    "{short}  {} in {took} ms, unpacked {} {}, {}{}",
                     human_size(layer.expected.size),
                     report.entries,
+                    if report.entries == 1 { "file" } else { "files" },
                     human_size(report.bytes),
                     left_out(&report)
                 )
@@ -361,14 +340,8 @@ fn tell_unpacked(
 /// What a person should know of a layer that could not be made exactly as it is, on this host.
 fn left_out(report: &Report) -> String {
     [
-        (
-            report.unmapped_owners,
-            "owners that this user may not give away",
-        ),
-        (
-            report.skipped_devices,
-            "devices that this user may not make",
-        ),
+        (report.unmapped_owners, "owners that this user may not give away"),
+        (report.skipped_devices, "devices that this user may not make"),
         (report.whiteouts_as_xattr, "whiteouts kept as attributes"),
     ]
     .into_iter()

@@ -15,6 +15,7 @@
 mod layers;
 mod progress;
 mod pull;
+mod registry;
 pub mod remote;
 mod service;
 pub mod snapshots;

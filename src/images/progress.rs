@@ -12,12 +12,7 @@ pub enum PullProgress {
     /// `{"status":"Pulling from library/mysql","id":"latest"}`, `{"status":"Pulling fs layer","progressDetail":{},"id":"72a69066d2fe"}`
     Status { id: Option<String>, status: String },
     /// `{"status":"Downloading","progressDetail":{"current":3678,"total":313835},"id":"72a69066d2fe"}`, in bytes
-    Progress {
-        id: String,
-        status: String,
-        current: u64,
-        total: u64,
-    },
+    Progress { id: String, status: String, current: u64, total: u64 },
 }
 
 /// Where messages go. Nobody listening is no reason to stop.
@@ -46,10 +41,7 @@ impl Progress {
 
     /// What a layer, known by its blob, is at.
     pub fn layer(&self, blob: &Digest, status: &str) {
-        let _ = self.to.send(PullProgress::Status {
-            id: Some(blob.short().to_owned()),
-            status: status.to_owned(),
-        });
+        let _ = self.to.send(PullProgress::Status { id: Some(blob.short().to_owned()), status: status.to_owned() });
     }
 
     /// The same with how far it is.
@@ -68,20 +60,13 @@ impl PullProgress {
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             PullProgress::Status { id: None, status } => json!({ "status": status }),
-            PullProgress::Status {
-                id: Some(id),
-                status,
-            } if status.starts_with(PULLING_FROM) => json!({ "status": status, "id": id }),
-            PullProgress::Status {
-                id: Some(id),
-                status,
-            } => json!({ "status": status, "progressDetail": {}, "id": id }),
-            PullProgress::Progress {
-                id,
-                status,
-                current,
-                total,
-            } => json!({
+            PullProgress::Status { id: Some(id), status } if status.starts_with(PULLING_FROM) => {
+                json!({ "status": status, "id": id })
+            }
+            PullProgress::Status { id: Some(id), status } => {
+                json!({ "status": status, "progressDetail": {}, "id": id })
+            }
+            PullProgress::Progress { id, status, current, total } => json!({
                 "status": status,
                 "progressDetail": { "current": current, "total": total },
                 "progress": bar(*current, *total),
@@ -97,13 +82,7 @@ fn bar(current: u64, total: u64) -> String {
         return format!("{:>8}", human_size(current));
     }
     let done = (current as f64 / total as f64 * 50.0) as usize;
-    format!(
-        "[{}>{}] {:>8}/{}",
-        "=".repeat(done),
-        " ".repeat(50 - done),
-        human_size(current),
-        human_size(total)
-    )
+    format!("[{}>{}] {:>8}/{}", "=".repeat(done), " ".repeat(50 - done), human_size(current), human_size(total))
 }
 
 /// Four significant digits in powers of 1000: `3.678kB`, `1.07MB` (go-units' HumanSize).
@@ -152,14 +131,8 @@ mod tests {
         progress.bytes(&blob, "Downloading", 3678, 313_835);
         progress.line("Status: done".into());
         let mut next = || from.try_recv().unwrap().to_json().to_string();
-        assert_eq!(
-            next(),
-            r#"{"status":"Pulling from library/hello-world","id":"latest"}"#
-        );
-        assert_eq!(
-            next(),
-            r#"{"status":"Pulling fs layer","progressDetail":{},"id":"e3b0c44298fc"}"#
-        );
+        assert_eq!(next(), r#"{"status":"Pulling from library/hello-world","id":"latest"}"#);
+        assert_eq!(next(), r#"{"status":"Pulling fs layer","progressDetail":{},"id":"e3b0c44298fc"}"#);
         assert_eq!(
             next(),
             concat!(

@@ -35,24 +35,15 @@ pub enum PullError {
     #[error("no matching manifest for {platform} in the manifest list entries")]
     NoMatchingManifest { platform: Platform },
     #[error("{reference} is no image: its media type is {media_type}")]
-    NoImage {
-        reference: String,
-        media_type: String,
-    },
+    NoImage { reference: String, media_type: String },
     #[error("image operating system \"{0}\" cannot be used on this platform")]
     OperatingSystem(String),
     #[error("the image config {got} came instead of {expected}")]
     ConfigDigest { expected: Digest, got: Digest },
     #[error("the image config {config} is {size} bytes long, at most {MAX_CONFIG} are read")]
     ConfigSize { config: Digest, size: u64 },
-    #[error(
-        "the manifest has {layers} layers, but the image config {config} has {diff_ids} diff ids"
-    )]
-    LayerCount {
-        config: Digest,
-        layers: usize,
-        diff_ids: usize,
-    },
+    #[error("the manifest has {layers} layers, but the image config {config} has {diff_ids} diff ids")]
+    LayerCount { config: Digest, layers: usize, diff_ids: usize },
     #[error("failed to register layer {}: {source}", layer.short())]
     Layer { layer: Digest, source: UnpackError },
     #[error(transparent)]
@@ -120,13 +111,10 @@ impl Pull<'_> {
         let familiar = self.reference.familiar();
         let result = self.pull().instrument(step.span()).await;
         match &result {
-            Ok(outcome) => step.ok(
-                json!({ "digest": outcome.digest, "id": outcome.id }),
-                || match outcome.status {
-                    PullStatus::Downloaded => format!("{familiar} is on this host now"),
-                    PullStatus::UpToDate => format!("{familiar} is up to date"),
-                },
-            ),
+            Ok(outcome) => step.ok(json!({ "digest": outcome.digest, "id": outcome.id }), || match outcome.status {
+                PullStatus::Downloaded => format!("{familiar} is on this host now"),
+                PullStatus::UpToDate => format!("{familiar} is up to date"),
+            }),
             Err(e) => step.fail("EPULL", e, || format!("{familiar}: {e}")),
         }
         result
@@ -152,12 +140,7 @@ impl Pull<'_> {
             PullStatus::Downloaded => format!("Status: Downloaded newer image for {familiar}"),
             PullStatus::UpToDate => format!("Status: Image is up to date for {familiar}"),
         });
-        Ok(PullOutcome {
-            digest,
-            id: image.id,
-            status,
-            reference: self.reference,
-        })
+        Ok(PullOutcome { digest, id: image.id, status, reference: self.reference })
     }
 
     fn store(&self) -> &Store {
@@ -172,42 +155,27 @@ impl Pull<'_> {
         let (manifest_digest, manifest) = if media::is_index(&media_type) {
             let index_digest = digest_of(&named)?;
             let index: ImageIndex = parse("the index", &index_digest, &found.bytes)?;
-            let child =
-                select(&index, &self.platform).ok_or_else(|| PullError::NoMatchingManifest {
-                    platform: self.platform.clone(),
-                })?;
+            let child = select(&index, &self.platform)
+                .ok_or_else(|| PullError::NoMatchingManifest { platform: self.platform.clone() })?;
             let digest = digest_of(child)?;
             let bytes = match self.store().read(&digest) {
                 Ok(bytes) => bytes.into(),
                 Err(_) => found.repository.manifest(&digest).await?,
             };
-            named.set_annotations(Some(HashMap::from([(
-                CHOSEN.to_owned(),
-                digest.to_string(),
-            )])));
+            named.set_annotations(Some(HashMap::from([(CHOSEN.to_owned(), digest.to_string())])));
             documents.push(bytes.clone());
             (digest, bytes)
         } else if media::is_manifest(&media_type) {
             (digest_of(&named)?, found.bytes.clone())
         } else {
-            return Err(PullError::NoImage {
-                reference: self.reference.familiar(),
-                media_type,
-            });
+            return Err(PullError::NoImage { reference: self.reference.familiar(), media_type });
         };
         let manifest: ImageManifest = parse("the manifest", &manifest_digest, &manifest)?;
         let id = digest_of(manifest.config())?;
-        let config = self
-            .config(manifest.config(), &id, &*found.repository)
-            .await?;
+        let config = self.config(manifest.config(), &id, &*found.repository).await?;
         let layers = layers_of(&manifest, &config, &id)?;
         documents.push(config);
-        Ok(Described {
-            named,
-            documents,
-            id,
-            layers,
-        })
+        Ok(Described { named, documents, id, layers })
     }
 
     /// The image config: from here, or from the registry, then checked.
@@ -220,10 +188,7 @@ impl Pull<'_> {
         if let Ok(bytes) = self.store().read(id) {
             return Ok(bytes.into());
         }
-        let too_long = |size| PullError::ConfigSize {
-            config: id.clone(),
-            size,
-        };
+        let too_long = |size| PullError::ConfigSize { config: id.clone(), size };
         if descriptor.size() > MAX_CONFIG {
             return Err(too_long(descriptor.size()));
         }
@@ -237,10 +202,7 @@ impl Pull<'_> {
         }
         match Digest::of(&bytes) {
             got if got == *id => Ok(bytes.freeze()),
-            got => Err(PullError::ConfigDigest {
-                expected: id.clone(),
-                got,
-            }),
+            got => Err(PullError::ConfigDigest { expected: id.clone(), got }),
         }
     }
 
@@ -249,35 +211,21 @@ impl Pull<'_> {
         let Some(here) = self.store().resolve(&self.reference.canonical())? else {
             return Ok(false);
         };
-        let catalog = Catalog {
-            store: self.store(),
-            snapshots: &self.layers.snapshots,
-        };
+        let catalog = Catalog { store: self.store(), snapshots: &self.layers.snapshots };
         let same = digest_of(&here)? == *digest
             && catalog.image(&here).is_ok_and(|here| here.id == image.id)
-            && image
-                .layers
-                .iter()
-                .all(|(_, layer)| self.layers.exists(layer));
+            && image.layers.iter().all(|(_, layer)| self.layers.exists(layer));
         Ok(same)
     }
 
-    /// Gets what is missing, several layers at once; the first failure ends the others.
-    async fn fetch_layers(
-        &self,
-        image: &Described,
-        repository: &Arc<dyn Repository>,
-    ) -> Result<(), PullError> {
+    /// Says which layers are here already; answers the same, bottom first.
+    fn tell_layers(&self, image: &Described) -> Vec<bool> {
         let mut complete = Vec::with_capacity(image.layers.len());
         for (_, layer) in &image.layers {
             let exists = self.layers.exists(layer);
             complete.push(exists);
             let blob = &layer.expected.digest;
-            let status = if exists {
-                "Already exists"
-            } else {
-                "Pulling fs layer"
-            };
+            let status = if exists { "Already exists" } else { "Pulling fs layer" };
             self.progress.layer(blob, status);
             if exists {
                 trace::step(Actor::Layer, "layer.exists")
@@ -287,6 +235,12 @@ impl Pull<'_> {
                     .ok(json!(true), || format!("{}  already exists", blob.short()));
             }
         }
+        complete
+    }
+
+    /// Gets what is missing, several layers at once; the first failure ends the others.
+    async fn fetch_layers(&self, image: &Described, repository: &Arc<dyn Repository>) -> Result<(), PullError> {
+        let mut complete = self.tell_layers(image);
         let cancel = CancellationToken::new();
         let mut fetches: FuturesUnordered<_> = image
             .layers
@@ -297,10 +251,7 @@ impl Pull<'_> {
                 let cancel = &cancel;
                 async move {
                     let open = || repository.blob(descriptor);
-                    (
-                        i,
-                        self.layers.fetch(layer, &self.progress, cancel, open).await,
-                    )
+                    (i, self.layers.fetch(layer, &self.progress, cancel, open).await)
                 }
             })
             .collect();
@@ -340,28 +291,18 @@ impl Pull<'_> {
             self.store().tag(&self.reference.canonical(), &image.named)
         };
         if let Err(e) = keep() {
-            step.fail("ESTORE", &e, || {
-                format!("{}: {e}", self.reference.familiar())
-            });
+            step.fail("ESTORE", &e, || format!("{}: {e}", self.reference.familiar()));
             return Err(e.into());
         }
         step.ok(json!({ "id": image.id, "digest": digest }), || {
-            format!(
-                "image stored: id {}, digest {}",
-                image.id.short(),
-                digest.short()
-            )
+            format!("image stored: id {}, digest {}", image.id.short(), digest.short())
         });
         Ok(())
     }
 }
 
 /// Joins what manifest (blobs) and config (diff ids) say of the layers.
-fn layers_of(
-    manifest: &ImageManifest,
-    config: &[u8],
-    id: &Digest,
-) -> Result<Vec<(Descriptor, Layer)>, PullError> {
+fn layers_of(manifest: &ImageManifest, config: &[u8], id: &Digest) -> Result<Vec<(Descriptor, Layer)>, PullError> {
     let config: ImageConfiguration = parse("the image config", id, config)?;
     let os = config.os().to_string();
     if os != "linux" {
@@ -370,11 +311,7 @@ fn layers_of(
     let diff_ids = diff_ids(&config, id)?;
     let blobs = manifest.layers();
     if blobs.len() != diff_ids.len() {
-        return Err(PullError::LayerCount {
-            config: id.clone(),
-            layers: blobs.len(),
-            diff_ids: diff_ids.len(),
-        });
+        return Err(PullError::LayerCount { config: id.clone(), layers: blobs.len(), diff_ids: diff_ids.len() });
     }
     let chain = chain_ids(&diff_ids);
     blobs
@@ -383,11 +320,7 @@ fn layers_of(
         .enumerate()
         .map(|(i, (blob, diff_id))| {
             let layer = Layer {
-                expected: Expected {
-                    digest: digest_of(blob)?,
-                    size: blob.size(),
-                    diff_id,
-                },
+                expected: Expected { digest: digest_of(blob)?, size: blob.size(), diff_id },
                 chain_id: chain[i].clone(),
                 parent: i.checked_sub(1).map(|below| chain[below].clone()),
             };
@@ -398,8 +331,7 @@ fn layers_of(
 
 /// The platform that was asked for, or this machine's.
 pub(super) fn platform(text: Option<&str>) -> Result<Platform, PlatformError> {
-    text.filter(|text| !text.is_empty())
-        .map_or_else(|| Ok(Platform::host()), str::parse)
+    text.filter(|text| !text.is_empty()).map_or_else(|| Ok(Platform::host()), str::parse)
 }
 
 /// Where a pull tells how far it is.

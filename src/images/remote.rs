@@ -38,8 +38,5 @@ pub trait Repository: Send + Sync {
     /// A manifest by its digest, which is checked.
     fn manifest<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Bytes, RemoteError>>;
     /// Starts the download of a blob.
-    fn blob<'a>(
-        &'a self,
-        descriptor: &'a Descriptor,
-    ) -> BoxFuture<'a, Result<BlobStream, RemoteError>>;
+    fn blob<'a>(&'a self, descriptor: &'a Descriptor) -> BoxFuture<'a, Result<BlobStream, RemoteError>>;
 }

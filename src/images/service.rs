@@ -41,11 +41,7 @@ impl Images {
     ) -> Result<Images, OpenError> {
         let store = Arc::new(Store::open(data.join("content"))?);
         let snapshots = Snapshots::open(data.join("snapshots"), kernel)?;
-        Ok(Images {
-            layers: Arc::new(Layers::new(store, snapshots, options)),
-            remote,
-            gate: RwLock::new(()),
-        })
+        Ok(Images { layers: Arc::new(Layers::new(store, snapshots, options)), remote, gate: RwLock::new(()) })
     }
 
     /// Gets the image from its registry; `platform` as `linux/arm64`, this machine's if there is none.
@@ -98,9 +94,6 @@ impl Images {
     }
 
     fn catalog(&self) -> Catalog<'_> {
-        Catalog {
-            store: &self.layers.store,
-            snapshots: &self.layers.snapshots,
-        }
+        Catalog { store: &self.layers.store, snapshots: &self.layers.snapshots }
     }
 }

@@ -78,11 +78,7 @@ impl Snapshots {
     /// Opens (makes) the directory and removes what a killed daemon left half-made.
     pub fn open(root: PathBuf, kernel: Arc<dyn Kernel>) -> Result<Snapshots, SnapshotError> {
         std::fs::create_dir_all(&root).map_err(failed(&root))?;
-        let snapshots = Snapshots {
-            root,
-            kernel,
-            counter: AtomicU64::new(0),
-        };
+        let snapshots = Snapshots { root, kernel, counter: AtomicU64::new(0) };
         for name in snapshots.names()? {
             if name.to_string_lossy().starts_with(TEMPORARY) {
                 snapshots.remove_dir(&name)?;
@@ -121,14 +117,10 @@ impl Snapshots {
     pub fn begin(&self, chain_id: &Digest) -> Result<Pending<'_>, SnapshotError> {
         let n = self.counter.fetch_add(1, Ordering::Relaxed);
         let name = format!("{TEMPORARY}{}-{n}", Self::name(chain_id).display());
-        let pending = Pending {
-            snapshots: self,
-            name: name.into(),
-        };
+        let pending = Pending { snapshots: self, name: name.into() };
         let base = self.base()?;
         let path = self.root.join(&pending.name);
-        base.mkdir(&pending.name, 0o700)
-            .map_err(|e| failed(path)(e.into()))?;
+        base.mkdir(&pending.name, 0o700).map_err(|e| failed(path)(e.into()))?;
         Ok(pending)
     }
 
@@ -141,8 +133,7 @@ impl Snapshots {
         let n = self.counter.fetch_add(1, Ordering::Relaxed);
         let away = PathBuf::from(format!("{TEMPORARY}rm-{}-{n}", name.display()));
         let base = self.base()?;
-        base.rename(&name, &base, &away)
-            .map_err(|e| failed(self.root.join(&name))(e.into()))?;
+        base.rename(&name, &base, &away).map_err(|e| failed(self.root.join(&name))(e.into()))?;
         self.remove_dir(&away)?;
         Ok(true)
     }
@@ -186,8 +177,7 @@ impl Pending<'_> {
         write().map_err(failed(&path))?;
         let name = Snapshots::name(&record.chain_id);
         let base = self.snapshots.base()?;
-        base.rename(&self.name, &base, &name)
-            .map_err(|e| failed(self.snapshots.root.join(&name))(e.into()))?;
+        base.rename(&self.name, &base, &name).map_err(|e| failed(self.snapshots.root.join(&name))(e.into()))?;
         self.name = PathBuf::new();
         Ok(())
     }

@@ -26,11 +26,7 @@ pub enum ImageError {
     #[error("image {image} is incomplete: layer {layer} is missing; pull it again")]
     LayerMissing { image: String, layer: Digest },
     #[error("{what} {digest} cannot be understood: {reason}")]
-    Damaged {
-        what: &'static str,
-        digest: Digest,
-        reason: String,
-    },
+    Damaged { what: &'static str, digest: Digest, reason: String },
     #[error(transparent)]
     Content(#[from] ContentError),
     #[error(transparent)]
@@ -123,10 +119,7 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(
 }
 
 /// The diff ids in an image config.
-pub(super) fn diff_ids(
-    config: &ImageConfiguration,
-    id: &Digest,
-) -> Result<Vec<Digest>, ImageError> {
+pub(super) fn diff_ids(config: &ImageConfiguration, id: &Digest) -> Result<Vec<Digest>, ImageError> {
     let parse = |text: &String| {
         text.parse().map_err(|_| ImageError::Damaged {
             what: "the image config",
@@ -141,13 +134,10 @@ impl Catalog<'_> {
     /// The manifest that a name's descriptor leads to.
     fn manifest_digest(&self, descriptor: &Descriptor) -> Result<Digest, ImageError> {
         let digest = digest_of(descriptor)?;
-        if !media::is_index(&descriptor.media_type().to_string()) {
+        if !media::is_index(descriptor.media_type().as_ref()) {
             return Ok(digest);
         }
-        let chosen = descriptor
-            .annotations()
-            .as_ref()
-            .and_then(|a| a.get(CHOSEN));
+        let chosen = descriptor.annotations().as_ref().and_then(|a| a.get(CHOSEN));
         if let Some(chosen) = chosen.and_then(|text| text.parse().ok()) {
             return Ok(chosen);
         }
@@ -164,30 +154,18 @@ impl Catalog<'_> {
     /// The image behind a descriptor, without its names.
     pub fn image(&self, descriptor: &Descriptor) -> Result<Image, ImageError> {
         let manifest_digest = self.manifest_digest(descriptor)?;
-        let manifest: ImageManifest = parse(
-            "the manifest",
-            &manifest_digest,
-            &self.store.read(&manifest_digest)?,
-        )?;
+        let manifest: ImageManifest = parse("the manifest", &manifest_digest, &self.store.read(&manifest_digest)?)?;
         let id = digest_of(manifest.config())?;
         let config: ImageConfiguration = parse("the image config", &id, &self.store.read(&id)?)?;
         let layers = chain_ids(&diff_ids(&config, &id)?);
-        Ok(Image {
-            id,
-            references: Vec::new(),
-            manifest,
-            manifest_digest,
-            config,
-            layers,
-        })
+        Ok(Image { id, references: Vec::new(), manifest, manifest_digest, config, layers })
     }
 
     /// All images by id. An image that cannot be read is left out: it must not hide the others.
     pub fn all(&self) -> Result<BTreeMap<Digest, Image>, ImageError> {
         let mut images: BTreeMap<Digest, Image> = BTreeMap::new();
         for (name, descriptor) in self.store.entries()? {
-            let (Ok(reference), Ok(digest)) = (Reference::parse(&name), digest_of(&descriptor))
-            else {
+            let (Ok(reference), Ok(digest)) = (Reference::parse(&name), digest_of(&descriptor)) else {
                 continue;
             };
             if let Ok(image) = self.image(&descriptor) {
@@ -209,28 +187,20 @@ impl Catalog<'_> {
             Err(e) => return Err(e.into()),
         };
         let mut images = self.all()?;
-        let named = reference
-            .as_ref()
-            .filter(|_| hex == name_or_id)
-            .and_then(|r| named(&images, r));
+        let named = reference.as_ref().filter(|_| hex == name_or_id).and_then(|r| named(&images, r));
         let id = named.or_else(|| by_prefix(&images, hex));
         if let Some(image) = id.and_then(|id| images.remove(&id)) {
             return Ok(image);
         }
         let said = reference.filter(|_| hex == name_or_id);
-        Err(ImageError::NoSuchImage(
-            said.map_or_else(|| name_or_id.to_owned(), |r| r.familiar()),
-        ))
+        Err(ImageError::NoSuchImage(said.map_or_else(|| name_or_id.to_owned(), |r| r.familiar())))
     }
 
     /// The layer's record; missing is an error.
     pub fn layer(&self, image: &Image, chain_id: &Digest) -> Result<LayerRecord, ImageError> {
         self.snapshots
             .get(chain_id)
-            .ok_or_else(|| ImageError::LayerMissing {
-                image: image.id.short().to_owned(),
-                layer: chain_id.clone(),
-            })
+            .ok_or_else(|| ImageError::LayerMissing { image: image.id.short().to_owned(), layer: chain_id.clone() })
     }
 
     /// For overlayfs: the directory of the snapshots, and the layers' directories below it, topmost first.
@@ -247,16 +217,8 @@ impl Catalog<'_> {
     }
 
     pub fn list(&self) -> Result<Vec<ImageSummary>, ImageError> {
-        let mut list: Vec<_> = self
-            .all()?
-            .into_values()
-            .map(|image| self.summary(&image))
-            .collect();
-        list.sort_by(|a, b| {
-            b.created
-                .cmp(&a.created)
-                .then_with(|| a.repo_tags.cmp(&b.repo_tags))
-        });
+        let mut list: Vec<_> = self.all()?.into_values().map(|image| self.summary(&image)).collect();
+        list.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.repo_tags.cmp(&b.repo_tags)));
         Ok(list)
     }
 
@@ -269,14 +231,9 @@ impl Catalog<'_> {
             }
         }
         let tagged = |(reference, _): &(Reference, Digest)| {
-            (reference.tag().is_some() && reference.digest().is_none())
-                .then(|| reference.familiar())
+            (reference.tag().is_some() && reference.digest().is_none()).then(|| reference.familiar())
         };
-        let labels = image
-            .config
-            .config()
-            .as_ref()
-            .and_then(|c| c.labels().clone());
+        let labels = image.config.config().as_ref().and_then(|c| c.labels().clone());
         ImageSummary {
             id: image.id.clone(),
             repo_tags: image.references.iter().filter_map(tagged).collect(),
@@ -289,29 +246,18 @@ impl Catalog<'_> {
 
     /// Bytes of all layers, unpacked.
     pub fn size(&self, image: &Image) -> u64 {
-        image
-            .layers
-            .iter()
-            .filter_map(|id| self.snapshots.get(id))
-            .map(|record| record.size)
-            .sum()
+        image.layers.iter().filter_map(|id| self.snapshots.get(id)).map(|record| record.size).sum()
     }
 
     /// Takes the name away, and with the last one the image: what no other image needs.
     pub fn remove(&self, name: &str) -> Result<Vec<Removed>, ImageError> {
         let image = self.get(name)?;
         let reference = Reference::parse(name).map(Reference::with_default_tag);
-        let given = reference
-            .ok()
-            .filter(|r| image.references.iter().any(|(other, _)| other == r));
+        let given = reference.ok().filter(|r| image.references.iter().any(|(other, _)| other == r));
         // An id stands for all names.
         let names: Vec<Reference> = match given {
             Some(reference) => vec![reference],
-            None => image
-                .references
-                .iter()
-                .map(|(reference, _)| reference.clone())
-                .collect(),
+            None => image.references.iter().map(|(reference, _)| reference.clone()).collect(),
         };
         let mut removed = Vec::new();
         let mut blobs = HashSet::new();
@@ -334,12 +280,7 @@ impl Catalog<'_> {
         if !left.contains_key(&image.id) {
             removed.push(Removed::Deleted(image.id.clone()));
             let needed: HashSet<&Digest> = left.values().flat_map(|image| &image.layers).collect();
-            for layer in image
-                .layers
-                .iter()
-                .rev()
-                .filter(|layer| !needed.contains(layer))
-            {
+            for layer in image.layers.iter().rev().filter(|layer| !needed.contains(layer)) {
                 if self.snapshots.remove(layer)? {
                     removed.push(Removed::Deleted(layer.clone()));
                 }
@@ -364,20 +305,12 @@ fn named(images: &BTreeMap<Digest, Image>, wanted: &Reference) -> Option<Digest>
         Some(wanted_digest) => reference.name() == wanted.name() && digest == wanted_digest,
         None => reference == wanted,
     };
-    images
-        .values()
-        .find(|image| image.references.iter().any(is_it))
-        .map(|image| image.id.clone())
+    images.values().find(|image| image.references.iter().any(is_it)).map(|image| image.id.clone())
 }
 
 fn by_prefix(images: &BTreeMap<Digest, Image>, prefix: &str) -> Option<Digest> {
-    let hex = !prefix.is_empty()
-        && prefix
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let mut found = images
-        .keys()
-        .filter(|id| hex && id.hex().starts_with(prefix));
+    let hex = !prefix.is_empty() && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let mut found = images.keys().filter(|id| hex && id.hex().starts_with(prefix));
     match (found.next(), found.next()) {
         (Some(id), None) => Some(id.clone()),
         _ => None,
@@ -386,12 +319,6 @@ fn by_prefix(images: &BTreeMap<Digest, Image>, prefix: &str) -> Option<Digest> {
 
 /// When the image was made, in seconds since the epoch.
 fn created(config: &ImageConfiguration) -> i64 {
-    let parse = |text: &String| {
-        time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()
-    };
-    config
-        .created()
-        .as_ref()
-        .and_then(parse)
-        .map_or(0, time::OffsetDateTime::unix_timestamp)
+    let parse = |text: &String| time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok();
+    config.created().as_ref().and_then(parse).map_or(0, time::OffsetDateTime::unix_timestamp)
 }

@@ -338,7 +338,9 @@ impl tracing::field::Visit for Root {
 
 fn ids_of(dispatch: &Dispatch, id: &Id) -> Option<Ids> {
     let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
-    span.extensions().get::<Ids>().copied()
+    // Bound first: the guard of the extensions must go before the span that it borrows.
+    let ids = *span.extensions().get::<Ids>()?;
+    Some(ids)
 }
 
 /// The ids of the innermost span around the caller that explains, or those of the process.

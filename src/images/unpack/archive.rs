@@ -92,13 +92,7 @@ struct Extensions {
 
 impl<R: Read> Archive<R> {
     pub fn new(reader: R) -> Self {
-        Archive {
-            reader,
-            content: 0,
-            padding: 0,
-            number: 0,
-            ended: false,
-        }
+        Archive { reader, content: 0, padding: 0, number: 0, ended: false }
     }
 
     /// The next entry; what was left of the content of the one before is skipped. `None` at the end of the archive.
@@ -128,9 +122,7 @@ impl<R: Read> Archive<R> {
 
     /// Reads content of the current entry; 0 at its end.
     pub fn read_content(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.content)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let most = usize::try_from(self.content).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
@@ -148,10 +140,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn malformed(&self, what: impl Into<String>) -> ArchiveError {
-        ArchiveError::Malformed {
-            entry: self.number,
-            what: what.into(),
-        }
+        ArchiveError::Malformed { entry: self.number, what: what.into() }
     }
 
     fn field<T>(&self, value: io::Result<T>) -> Result<T, ArchiveError> {
@@ -164,6 +153,16 @@ impl<R: Read> Archive<R> {
             return Ok(0);
         }
         self.field(value)
+    }
+
+    /// A user or group id: the extended header's, or the field's own.
+    fn id(&self, raw: &[u8], own: io::Result<u64>, extended: Option<u64>) -> Result<u32, ArchiveError> {
+        let id = extended.map_or_else(|| self.number(raw, own), Ok)?;
+        // u32::MAX is chown(2)'s "leave it".
+        u32::try_from(id)
+            .ok()
+            .filter(|&id| id != u32::MAX)
+            .ok_or_else(|| self.malformed(format!("{id} is no user or group id")))
     }
 
     fn size(&self, header: &tar::Header) -> Result<u64, ArchiveError> {
@@ -194,8 +193,7 @@ impl<R: Read> Archive<R> {
             return Ok(None);
         }
         let first = self.block()?;
-        let end =
-            |block: &Option<[u8; BLOCK]>| block.is_none_or(|b| b.iter().all(|&byte| byte == 0));
+        let end = |block: &Option<[u8; BLOCK]>| block.is_none_or(|b| b.iter().all(|&byte| byte == 0));
         if !end(&first) {
             return Ok(first);
         }
@@ -223,11 +221,7 @@ impl<R: Read> Archive<R> {
 
     fn check_sum(&self, header: &tar::Header) -> Result<(), ArchiveError> {
         let bytes = header.as_bytes();
-        let sum: u32 = bytes[..148]
-            .iter()
-            .chain(&bytes[156..])
-            .map(|&b| u32::from(b))
-            .sum();
+        let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|&b| u32::from(b)).sum();
         // The field itself counts as eight spaces.
         if self.field(header.cksum())? != sum + 8 * 32 {
             return Err(self.malformed("the header's checksum is wrong"));
@@ -238,9 +232,7 @@ impl<R: Read> Archive<R> {
     fn read_extension(&mut self, header: &tar::Header) -> Result<Vec<u8>, ArchiveError> {
         let size = self.size(header)?;
         if size > MAX_EXTENSION {
-            return Err(self.malformed(format!(
-                "an extended header of {size} bytes, {MAX_EXTENSION} are allowed"
-            )));
+            return Err(self.malformed(format!("an extended header of {size} bytes, {MAX_EXTENSION} are allowed")));
         }
         self.begin_content(size)?;
         let mut bytes = vec![0; size as usize];
@@ -249,11 +241,7 @@ impl<R: Read> Archive<R> {
         Ok(bytes)
     }
 
-    fn read_long_name(
-        &mut self,
-        header: &tar::Header,
-        any: &mut bool,
-    ) -> Result<Vec<u8>, ArchiveError> {
+    fn read_long_name(&mut self, header: &tar::Header, any: &mut bool) -> Result<Vec<u8>, ArchiveError> {
         *any = true;
         let mut name = self.read_extension(header)?;
         if let Some(end) = name.iter().position(|&b| b == 0) {
@@ -272,67 +260,34 @@ impl<R: Read> Archive<R> {
         Ok(())
     }
 
-    fn finish_entry(
-        &mut self,
-        header: &tar::Header,
-        kind: u8,
-        extensions: Extensions,
-    ) -> Result<Entry, ArchiveError> {
-        let path = extensions
-            .path
-            .unwrap_or_else(|| header.path_bytes().into_owned());
-        let unsupported = |what: String| ArchiveError::Unsupported {
-            path: String::from_utf8_lossy(&path).into_owned(),
-            what,
-        };
+    fn finish_entry(&mut self, header: &tar::Header, kind: u8, extensions: Extensions) -> Result<Entry, ArchiveError> {
+        let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let unsupported =
+            |what: String| ArchiveError::Unsupported { path: String::from_utf8_lossy(&path).into_owned(), what };
         if extensions.sparse || kind == b'S' {
             return Err(unsupported("a sparse file".into()));
         }
-        let kind = match kind {
-            0 if path.ends_with(b"/") => Kind::Dir,
-            0 | b'0' | b'7' => Kind::File,
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'3' => Kind::Char,
-            b'4' => Kind::Block,
-            b'5' => Kind::Dir,
-            b'6' => Kind::Fifo,
-            other => {
-                return Err(unsupported(format!(
-                    "an entry of type {:?}",
-                    char::from(other)
-                )));
-            }
-        };
+        let kind =
+            kind_of(kind, &path).ok_or_else(|| unsupported(format!("an entry of type {:?}", char::from(kind))))?;
         let size = match kind {
             Kind::File => extensions.size.map_or_else(|| self.size(header), Ok)?,
             // Whatever the size field says, only files have content (as Go's reader has it, which made most layers).
             _ => 0,
         };
-        let id = |raw: &[u8], own: io::Result<u64>, extended: Option<u64>| {
-            let id = extended.map_or_else(|| self.number(raw, own), Ok)?;
-            // u32::MAX is chown(2)'s "leave it".
-            u32::try_from(id)
-                .ok()
-                .filter(|&id| id != u32::MAX)
-                .ok_or_else(|| self.malformed(format!("{id} is no user or group id")))
-        };
         let old = header.as_old();
-        let uid = id(&old.uid, header.uid(), extensions.uid)?;
-        let gid = id(&old.gid, header.gid(), extensions.gid)?;
+        let uid = self.id(&old.uid, header.uid(), extensions.uid)?;
+        let gid = self.id(&old.gid, header.gid(), extensions.gid)?;
         let mode = self.number(&old.mode, header.mode().map(u64::from))? as u32 & 0o7777;
         let device = match kind {
-            Kind::Char | Kind::Block => (
-                self.field(header.device_major())?.unwrap_or(0),
-                self.field(header.device_minor())?.unwrap_or(0),
-            ),
+            Kind::Char | Kind::Block => {
+                (self.field(header.device_major())?.unwrap_or(0), self.field(header.device_minor())?.unwrap_or(0))
+            }
             _ => (0, 0),
         };
         let link = match kind {
-            Kind::Symlink | Kind::HardLink => extensions
-                .link
-                .or_else(|| header.link_name_bytes().map(|name| name.into_owned()))
-                .unwrap_or_default(),
+            Kind::Symlink | Kind::HardLink => {
+                extensions.link.or_else(|| header.link_name_bytes().map(|name| name.into_owned())).unwrap_or_default()
+            }
             _ => Vec::new(),
         };
         let entry = Entry {
@@ -356,6 +311,22 @@ impl<R: Read> Archive<R> {
     }
 }
 
+/// What a type flag makes.
+fn kind_of(flag: u8, path: &[u8]) -> Option<Kind> {
+    Some(match flag {
+        // Archives older than POSIX tell a directory by its name.
+        0 if path.ends_with(b"/") => Kind::Dir,
+        0 | b'0' | b'7' => Kind::File,
+        b'1' => Kind::HardLink,
+        b'2' => Kind::Symlink,
+        b'3' => Kind::Char,
+        b'4' => Kind::Block,
+        b'5' => Kind::Dir,
+        b'6' => Kind::Fifo,
+        _ => return None,
+    })
+}
+
 impl Extensions {
     /// Takes one PAX record in. An empty value takes an earlier one back (pax(1)).
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
@@ -363,10 +334,7 @@ impl Extensions {
         let number = || -> Result<Option<u64>, String> {
             match text()? {
                 "" => Ok(None),
-                digits => digits
-                    .parse()
-                    .map(Some)
-                    .map_err(|e: ParseIntError| format!("{digits}: {e}")),
+                digits => digits.parse().map(Some).map_err(|e: ParseIntError| format!("{digits}: {e}")),
             }
         };
         let bytes = || (!value.is_empty()).then(|| value.to_vec());
@@ -378,8 +346,7 @@ impl Extensions {
             b"gid" => self.gid = number()?,
             b"mtime" if value.is_empty() => self.mtime = None,
             b"mtime" => {
-                self.mtime =
-                    Some(parse_time(text()?).ok_or_else(|| format!("{:?} is no time", text()))?);
+                self.mtime = Some(parse_time(text()?).ok_or_else(|| format!("{:?} is no time", text()))?);
             }
             key if key.starts_with(b"GNU.sparse.") => self.sparse = true,
             key => {
@@ -416,10 +383,7 @@ impl<'a> Iterator for PaxRecords<'a> {
 impl<'a> PaxRecords<'a> {
     fn split(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let space = self.rest.iter().take(20).position(|&b| b == b' ')?;
-        let length: usize = std::str::from_utf8(&self.rest[..space])
-            .ok()?
-            .parse()
-            .ok()?;
+        let length: usize = std::str::from_utf8(&self.rest[..space]).ok()?.parse().ok()?;
         if length > self.rest.len() || length < space + 4 {
             return None;
         }
@@ -438,11 +402,7 @@ fn parse_time(text: &str) -> Option<(i64, i64)> {
     if !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let digits: String = fraction
-        .chars()
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
     let nanoseconds: i64 = digits.parse().ok()?;
     if whole.starts_with('-') && nanoseconds > 0 {
         return Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds));

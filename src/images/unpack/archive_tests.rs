@@ -20,9 +20,7 @@ fn pax(records: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;
-        let length = (1..)
-            .map(|digits| rest + digits)
-            .find(|n| n.to_string().len() + rest == *n);
+        let length = (1..).map(|digits| rest + digits).find(|n| n.to_string().len() + rest == *n);
         body.extend(format!("{} {key}=", length.unwrap()).bytes());
         body.extend_from_slice(value);
         body.push(b'\n');
@@ -54,10 +52,7 @@ fn pax_values_may_hold_any_byte() {
     let entries = read_all(&bytes).unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].path, b"a very/long name");
-    assert_eq!(
-        entries[0].xattrs,
-        [(b"security.capability".to_vec(), capability.to_vec())]
-    );
+    assert_eq!(entries[0].xattrs, [(b"security.capability".to_vec(), capability.to_vec())]);
     assert_eq!(entries[0].mtime, (-2, 750_000_000));
     assert_eq!(entries[0].uid, 4_000_000_000);
 }
@@ -68,11 +63,7 @@ fn pax_size_wins_over_the_header() {
     bytes.extend(header(b'0', "f", 0));
     bytes.extend(padded(b"abc".to_vec()));
     bytes.extend(header(b'0', "g", 0));
-    let names: Vec<_> = read_all(&bytes)
-        .unwrap()
-        .into_iter()
-        .map(|e| e.path)
-        .collect();
+    let names: Vec<_> = read_all(&bytes).unwrap().into_iter().map(|e| e.path).collect();
     assert_eq!(names, [b"f", b"g"]);
 }
 
@@ -108,11 +99,7 @@ fn damaged_streams_are_told_from_ended_ones() {
     good.extend(vec![7; 1024]);
     good.extend(vec![0; 1024]);
     assert_eq!(read_all(&good).unwrap().len(), 1);
-    assert_eq!(
-        read_all(&good[..512 + 1024]).unwrap().len(),
-        1,
-        "an end without marker"
-    );
+    assert_eq!(read_all(&good[..512 + 1024]).unwrap().len(), 1, "an end without marker");
     for cut in [100, 700, 1100, 1500] {
         match read_all(&good[..cut]).unwrap_err() {
             ArchiveError::Read(e) => assert_eq!(e.kind(), io::ErrorKind::UnexpectedEof),
@@ -121,25 +108,16 @@ fn damaged_streams_are_told_from_ended_ones() {
     }
     let mut flipped = good.clone();
     flipped[0] ^= 1;
-    assert!(matches!(
-        read_all(&flipped),
-        Err(ArchiveError::Malformed { entry: 1, .. })
-    ));
+    assert!(matches!(read_all(&flipped), Err(ArchiveError::Malformed { entry: 1, .. })));
     let mut hidden = good[..1536].to_vec();
     hidden.extend(vec![0; 512]);
     hidden.extend(header(b'0', "hidden", 0));
-    assert!(matches!(
-        read_all(&hidden),
-        Err(ArchiveError::Malformed { .. })
-    ));
+    assert!(matches!(read_all(&hidden), Err(ArchiveError::Malformed { .. })));
 }
 
 #[test]
 fn an_extended_header_has_to_describe_something() {
-    assert!(matches!(
-        read_all(&pax(&[("path", b"x")])),
-        Err(ArchiveError::Malformed { .. })
-    ));
+    assert!(matches!(read_all(&pax(&[("path", b"x")])), Err(ArchiveError::Malformed { .. })));
 }
 
 #[test]

@@ -9,41 +9,25 @@ use std::path::Path;
 
 /// fchmodat(2) of something that was just made or seen to be a directory.
 pub fn chmod(dir: &Dir<'_>, name: &Path, mode: u32) -> Result<(), EntryError> {
-    dir.call(&Call::Fchmodat {
-        dirfd: dir.fd(),
-        pathname: name.to_path_buf(),
-        mode,
-    })
-    .map_err(at("fchmodat"))
+    dir.call(&Call::Fchmodat { dirfd: dir.fd(), pathname: name.to_path_buf(), mode }).map_err(at("fchmodat"))
 }
 
 /// Sets the modification time (and the access time with it).
 pub fn set_time(dir: &Dir<'_>, name: &Path, (sec, nsec): (i64, i64)) -> Result<(), EntryError> {
-    dir.call(&Call::Utimensat {
-        dirfd: dir.fd(),
-        pathname: name.to_path_buf(),
-        mtime_sec: sec,
-        mtime_nsec: nsec,
-    })
-    .map_err(at("utimensat"))
+    dir.call(&Call::Utimensat { dirfd: dir.fd(), pathname: name.to_path_buf(), mtime_sec: sec, mtime_nsec: nsec })
+        .map_err(at("utimensat"))
 }
 
 /// Whether a layer may bring this attribute: capabilities of programs and what users attach. The others are the
 /// host's own (labels of its security modules) or overlayfs' marks, which would let a layer forge whiteouts.
 fn is_allowed(name: &[u8]) -> bool {
-    name == b"security.capability"
-        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 impl Tree<'_> {
     /// What was just made as `name` in the current directory gets its attributes. `merged`: it is a directory that
     /// was there before.
-    pub(super) fn attributes_of_entry(
-        &mut self,
-        entry: &Entry,
-        name: &Path,
-        merged: bool,
-    ) -> Result<(), EntryError> {
+    pub(super) fn attributes_of_entry(&mut self, entry: &Entry, name: &Path, merged: bool) -> Result<(), EntryError> {
         let Some(current) = self.current.take() else {
             return Err(EntryError::Call("openat2", Errno::EBADF));
         };
@@ -58,10 +42,7 @@ impl Tree<'_> {
 
     /// The entry describes the layer's root.
     pub(super) fn attributes_of_root(&mut self, entry: &Entry) -> Result<(), EntryError> {
-        let root = self
-            .root
-            .open_in_root(Path::new(""))
-            .map_err(at("openat2"))?;
+        let root = self.root.open_in_root(Path::new("")).map_err(at("openat2"))?;
         self.attributes(&root, Path::new(HERE), entry, false, false)
     }
 
@@ -103,16 +84,8 @@ impl Tree<'_> {
         }
     }
 
-    fn set_xattr(
-        &mut self,
-        dir: &Dir<'_>,
-        name: &Path,
-        attribute: &[u8],
-        value: &[u8],
-    ) -> Result<(), EntryError> {
-        let attribute = std::str::from_utf8(attribute)
-            .ok()
-            .filter(|a| is_allowed(a.as_bytes()));
+    fn set_xattr(&mut self, dir: &Dir<'_>, name: &Path, attribute: &[u8], value: &[u8]) -> Result<(), EntryError> {
+        let attribute = std::str::from_utf8(attribute).ok().filter(|a| is_allowed(a.as_bytes()));
         let Some(attribute) = attribute else {
             self.report.skipped_xattrs += 1;
             return Ok(());

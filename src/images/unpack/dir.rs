@@ -16,9 +16,7 @@ struct Handle<'k> {
 impl Drop for Handle<'_> {
     fn drop(&mut self) {
         // A local file system has reported every failure at write(2) already.
-        let _ = self.kernel.call(&Call::Close {
-            fd: Fd::Raw(self.fd),
-        });
+        let _ = self.kernel.call(&Call::Close { fd: Fd::Raw(self.fd) });
     }
 }
 
@@ -44,11 +42,7 @@ impl<'k> Dir<'k> {
     /// if this directory were `/`: neither an absolute target nor `..` leads out of it (openat2(2)
     /// `RESOLVE_IN_ROOT`).
     pub fn open_in_root(&self, path: &Path) -> Result<Dir<'k>, Errno> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         Self::openat2(self.0.kernel, self.fd(), path, resolve)
     }
@@ -59,12 +53,7 @@ impl<'k> Dir<'k> {
         Self::openat2(self.0.kernel, self.fd(), name, resolve)
     }
 
-    fn openat2(
-        kernel: &'k dyn Kernel,
-        dirfd: Fd,
-        path: &Path,
-        resolve: ResolveFlag,
-    ) -> Result<Dir<'k>, Errno> {
+    fn openat2(kernel: &'k dyn Kernel, dirfd: Fd, path: &Path, resolve: ResolveFlag) -> Result<Dir<'k>, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         open(kernel, dirfd, path, flags, 0, resolve).map(Dir)
     }
@@ -105,19 +94,11 @@ impl<'k> Dir<'k> {
     }
 
     fn unlinkat(&self, name: &Path, remove_dir: bool) -> Result<(), Errno> {
-        self.call(&Call::Unlinkat {
-            dirfd: self.fd(),
-            pathname: name.to_path_buf(),
-            remove_dir,
-        })
+        self.call(&Call::Unlinkat { dirfd: self.fd(), pathname: name.to_path_buf(), remove_dir })
     }
 
     pub fn mkdir(&self, name: &Path, mode: u32) -> Result<(), Errno> {
-        self.call(&Call::Mkdirat {
-            dirfd: self.fd(),
-            pathname: name.to_path_buf(),
-            mode,
-        })
+        self.call(&Call::Mkdirat { dirfd: self.fd(), pathname: name.to_path_buf(), mode })
     }
 
     pub fn rename(&self, name: &Path, to: &Dir<'_>, new_name: &Path) -> Result<(), Errno> {
@@ -138,13 +119,7 @@ fn open<'k>(
     mode: u32,
     resolve: ResolveFlag,
 ) -> Result<Handle<'k>, Errno> {
-    let ret = kernel.call(&Call::Openat2 {
-        dirfd,
-        pathname: path.to_path_buf(),
-        flags,
-        mode,
-        resolve,
-    })?;
+    let ret = kernel.call(&Call::Openat2 { dirfd, pathname: path.to_path_buf(), flags, mode, resolve })?;
     let fd = ret.fd().ok_or(Errno::EBADF)?;
     Ok(Handle { kernel, fd })
 }

@@ -25,11 +25,7 @@ pub enum UnpackError {
     #[error("entry {path} is refused: {reason}")]
     BadEntry { path: String, reason: String },
     #[error("{call} {path}: {}", errno.desc())]
-    Call {
-        path: String,
-        call: &'static str,
-        errno: Errno,
-    },
+    Call { path: String, call: &'static str, errno: Errno },
     #[error(
         "no space left on device at {path}: remove images that are no longer needed, or set RDOCK_HOME to a \
          directory on a larger disk"
@@ -54,20 +50,14 @@ impl UnpackError {
     /// A failed call on an entry of the layer.
     pub(super) fn call(path: &[u8], call: &'static str, errno: Errno) -> UnpackError {
         let path = String::from_utf8_lossy(path).into_owned();
-        if is_full(errno) {
-            UnpackError::NoSpace { path }
-        } else {
-            UnpackError::Call { path, call, errno }
-        }
+        if is_full(errno) { UnpackError::NoSpace { path } } else { UnpackError::Call { path, call, errno } }
     }
 
     /// A failure on a file of the store itself.
     pub fn state(path: impl Into<PathBuf>, source: io::Error) -> UnpackError {
         let path = path.into();
         match source.raw_os_error().map(Errno::from_raw) {
-            Some(errno) if is_full(errno) => UnpackError::NoSpace {
-                path: path.display().to_string(),
-            },
+            Some(errno) if is_full(errno) => UnpackError::NoSpace { path: path.display().to_string() },
             _ => UnpackError::State { path, source },
         }
     }
@@ -94,9 +84,9 @@ impl UnpackError {
             UnpackError::Download(_) => "EDOWNLOAD".into(),
             UnpackError::Cancelled => "ECANCELED".into(),
             UnpackError::Store(_) => "ESTORE".into(),
-            UnpackError::State { source, .. } => source
-                .raw_os_error()
-                .map_or_else(|| "EIO".into(), |n| errno_name(Errno::from_raw(n))),
+            UnpackError::State { source, .. } => {
+                source.raw_os_error().map_or_else(|| "EIO".into(), |n| errno_name(Errno::from_raw(n)))
+            }
         }
     }
 }

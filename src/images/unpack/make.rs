@@ -23,9 +23,7 @@ impl Tree<'_> {
             Kind::File => self.make_file(entry, name, archive, buffer)?,
             Kind::Dir => {
                 let mode = entry.mode & 0o777;
-                self.place(name, Replaces::AllButDirectories, "mkdirat", |dir| {
-                    dir.mkdir(name, mode)
-                })?
+                self.place(name, Replaces::AllButDirectories, "mkdirat", |dir| dir.mkdir(name, mode))?
             }
             Kind::Symlink => self.make_symlink(entry, name)?,
             // The attributes are those of the file that is there already.
@@ -118,16 +116,11 @@ impl Tree<'_> {
                 pathname: name.to_path_buf(),
                 kind,
                 mode: entry.mode & 0o777,
-                dev: Dev {
-                    major: entry.device.0.into(),
-                    minor: entry.device.1.into(),
-                },
+                dev: Dev { major: entry.device.0.into(), minor: entry.device.1.into() },
             })
         });
         match made {
-            Err(EntryError::Call(_, Errno::EPERM))
-                if self.options.rootless && kind != NodeKind::Fifo =>
-            {
+            Err(EntryError::Call(_, Errno::EPERM)) if self.options.rootless && kind != NodeKind::Fifo => {
                 self.report.skipped_devices += 1;
                 Ok(None)
             }

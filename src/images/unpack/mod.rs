@@ -74,20 +74,13 @@ pub fn unpack(
     check(intake, expected)?;
     let (unpacked, diff_id) = unpacked?;
     if diff_id != expected.diff_id {
-        return Err(UnpackError::WrongDiffId {
-            expected: expected.diff_id.clone(),
-            got: diff_id,
-        });
+        return Err(UnpackError::WrongDiffId { expected: expected.diff_id.clone(), got: diff_id });
     }
     Ok(unpacked)
 }
 
 /// Keeps the blob without unpacking it, checked in the same way.
-pub fn keep_only(
-    expected: &Expected,
-    pieces: Pieces,
-    keep: &mut (dyn Write + Send),
-) -> Result<(), UnpackError> {
+pub fn keep_only(expected: &Expected, pieces: Pieces, keep: &mut (dyn Write + Send)) -> Result<(), UnpackError> {
     check(Intake::new(pieces, expected.size, Some(keep)), expected)
 }
 
@@ -96,10 +89,7 @@ fn check(intake: Intake<'_>, expected: &Expected) -> Result<(), UnpackError> {
     if got == expected.digest {
         return Ok(());
     }
-    Err(UnpackError::DigestMismatch {
-        expected: expected.digest.clone(),
-        got,
-    })
+    Err(UnpackError::DigestMismatch { expected: expected.digest.clone(), got })
 }
 
 fn inflate_and_make(
@@ -110,35 +100,17 @@ fn inflate_and_make(
     let mut tree = Tree::create(place, options).map_err(|e| of_entry(b"/", e))?;
     let inflate = Inflate::new(intake).map_err(UnpackError::Decompress)?;
     let compression = inflate.name();
-    let mut archive = Archive::new(BufReader::with_capacity(
-        BUFFER / 4,
-        Digesting::new(inflate),
-    ));
+    let mut archive = Archive::new(BufReader::with_capacity(BUFFER / 4, Digesting::new(inflate)));
     let mut buffer = vec![0; BUFFER];
     make_entries(&mut tree, &mut archive, &mut buffer)?;
-    let diff_id = archive
-        .into_inner()
-        .into_inner()
-        .finish(&mut buffer)
-        .map_err(UnpackError::Decompress)?;
+    let diff_id = archive.into_inner().into_inner().finish(&mut buffer).map_err(UnpackError::Decompress)?;
     let report = tree.finish().map_err(|e| of_entry(b"/", e))?;
-    Ok((
-        Unpacked {
-            report,
-            compression,
-        },
-        diff_id,
-    ))
+    Ok((Unpacked { report, compression }, diff_id))
 }
 
-fn make_entries<R: Read>(
-    tree: &mut Tree<'_>,
-    archive: &mut Archive<R>,
-    buffer: &mut [u8],
-) -> Result<(), UnpackError> {
+fn make_entries<R: Read>(tree: &mut Tree<'_>, archive: &mut Archive<R>, buffer: &mut [u8]) -> Result<(), UnpackError> {
     while let Some(entry) = archive.next_entry().map_err(of_archive)? {
-        tree.apply(&entry, archive, buffer)
-            .map_err(|e| of_entry(&entry.path, e))?;
+        tree.apply(&entry, archive, buffer).map_err(|e| of_entry(&entry.path, e))?;
     }
     Ok(())
 }
@@ -157,10 +129,9 @@ fn of_content(error: io::Error) -> UnpackError {
 
 fn of_entry(path: &[u8], error: EntryError) -> UnpackError {
     match error {
-        EntryError::Refused(reason) => UnpackError::BadEntry {
-            path: String::from_utf8_lossy(path).into_owned(),
-            reason: reason.to_owned(),
-        },
+        EntryError::Refused(reason) => {
+            UnpackError::BadEntry { path: String::from_utf8_lossy(path).into_owned(), reason: reason.to_owned() }
+        }
         EntryError::Call(call, errno) => UnpackError::call(path, call, errno),
         EntryError::Content(e) => of_content(e),
     }

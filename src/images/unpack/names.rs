@@ -28,9 +28,7 @@ impl Name {
     /// one before away. The error is the reason why the name is refused.
     pub fn parse(bytes: &[u8]) -> Result<Name, &'static str> {
         let path = clean(bytes)?;
-        if path
-            .components()
-            .any(|c| c.as_os_str().as_bytes().starts_with(b".wh..wh."))
+        if path.components().any(|c| c.as_os_str().as_bytes().starts_with(b".wh..wh."))
             && path.file_name() != Some(OsStr::new(".wh..wh..opq"))
         {
             return Ok(Name::Ignored);
@@ -38,26 +36,17 @@ impl Name {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(Name::Root);
         };
-        let reserved = |c: &Path| {
-            c.components()
-                .any(|c| c.as_os_str().as_bytes().starts_with(b".wh."))
-        };
+        let reserved = |c: &Path| c.components().any(|c| c.as_os_str().as_bytes().starts_with(b".wh."));
         if reserved(parent) {
             return Err("names that begin with .wh. mark whiteouts and hold nothing");
         }
         let parent = parent.to_path_buf();
         match name.as_bytes().strip_prefix(b".wh.") {
-            None => Ok(Name::Path {
-                parent,
-                name: name.into(),
-            }),
+            None => Ok(Name::Path { parent, name: name.into() }),
             Some(b".wh..opq") => Ok(Name::Opaque { dir: parent }),
             // mknod or unlink of `..` would reach the parent directory itself.
             Some(b"" | b"." | b"..") => Err("a whiteout has to name something"),
-            Some(hidden) => Ok(Name::Whiteout {
-                parent,
-                name: OsStr::from_bytes(hidden).into(),
-            }),
+            Some(hidden) => Ok(Name::Whiteout { parent, name: OsStr::from_bytes(hidden).into() }),
         }
     }
 }
@@ -84,10 +73,7 @@ mod tests {
     use super::*;
 
     fn path(parent: &str, name: &str) -> Result<Name, &'static str> {
-        Ok(Name::Path {
-            parent: parent.into(),
-            name: name.into(),
-        })
+        Ok(Name::Path { parent: parent.into(), name: name.into() })
     }
 
     #[test]
@@ -103,22 +89,11 @@ mod tests {
 
     #[test]
     fn whiteouts_are_told_from_files() {
-        let whiteout = |parent: &str, name: &str| {
-            Ok(Name::Whiteout {
-                parent: parent.into(),
-                name: name.into(),
-            })
-        };
+        let whiteout = |parent: &str, name: &str| Ok(Name::Whiteout { parent: parent.into(), name: name.into() });
         assert_eq!(Name::parse(b"usr/.wh.bin"), whiteout("usr", "bin"));
         assert_eq!(Name::parse(b".wh.x"), whiteout("", "x"));
-        assert_eq!(
-            Name::parse(b"a/.wh..wh..opq"),
-            Ok(Name::Opaque { dir: "a".into() })
-        );
-        assert_eq!(
-            Name::parse(b".wh..wh..opq"),
-            Ok(Name::Opaque { dir: "".into() })
-        );
+        assert_eq!(Name::parse(b"a/.wh..wh..opq"), Ok(Name::Opaque { dir: "a".into() }));
+        assert_eq!(Name::parse(b".wh..wh..opq"), Ok(Name::Opaque { dir: "".into() }));
         assert_eq!(Name::parse(b".wh..wh.plnk/17.4"), Ok(Name::Ignored));
         assert_eq!(Name::parse(b"a.wh.b"), path("", "a.wh.b"));
         for hostile in [".wh.", ".wh..", ".wh...", "a/.wh...", ".wh.a/b"] {

@@ -61,10 +61,7 @@ impl<'w> Intake<'w> {
         self.drain();
         match self.fault {
             Some(fault) => Err(fault),
-            None if self.got < self.expected => Err(UnpackError::Truncated {
-                got: self.got,
-                expected: self.expected,
-            }),
+            None if self.got < self.expected => Err(UnpackError::Truncated { got: self.got, expected: self.expected }),
             None => Ok(self.digester.finish()),
         }
     }
@@ -77,14 +74,11 @@ impl<'w> Intake<'w> {
         let piece = piece?;
         self.got += piece.len() as u64;
         if self.got > self.expected {
-            return Err(UnpackError::TooLong {
-                expected: self.expected,
-            });
+            return Err(UnpackError::TooLong { expected: self.expected });
         }
         self.digester.update(&piece);
         if let Some(keep) = &mut self.keep {
-            keep.write_all(&piece)
-                .map_err(|e| UnpackError::state("the content store", e))?;
+            keep.write_all(&piece).map_err(|e| UnpackError::state("the content store", e))?;
         }
         self.piece = piece;
         Ok(())
@@ -138,11 +132,7 @@ impl<R: BufRead> Inflate<R> {
             // Several members in a row are one stream (RFC 1952, 2.2): eStargz layers have one for each file.
             Inflate::Gzip(Box::new(MultiGzDecoder::new(reader)))
         } else if zstd.is_some() {
-            Inflate::Zstd(Box::new(Zstd {
-                reader,
-                decoder: FrameDecoder::new(),
-                in_frame: false,
-            }))
+            Inflate::Zstd(Box::new(Zstd { reader, decoder: FrameDecoder::new(), in_frame: false }))
         } else {
             Inflate::Plain(reader)
         })
@@ -251,10 +241,7 @@ pub struct Digesting<R> {
 
 impl<R: Read> Digesting<R> {
     pub fn new(reader: R) -> Self {
-        Digesting {
-            reader,
-            digester: Digester::new(),
-        }
+        Digesting { reader, digester: Digester::new() }
     }
 
     /// Reads to the end (tar streams are padded behind their end) and gives the digest of all.

@@ -25,20 +25,19 @@ macro_rules! require_root {
     };
 }
 
+type Xattrs = Vec<(String, Vec<u8>)>;
+
 /// The real kernel, remembering extended attributes (std cannot read them) by inode.
 #[derive(Default)]
 pub(crate) struct Recorder {
-    xattrs: Mutex<HashMap<u64, Vec<(String, Vec<u8>)>>>,
+    xattrs: Mutex<HashMap<u64, Xattrs>>,
     /// mknodat of a whiteout answers EPERM.
     no_whiteouts: bool,
 }
 
 impl Recorder {
     fn at(dirfd: crate::kernel::Fd, path: &Path) -> Option<std::fs::Metadata> {
-        PathBuf::from(format!("/proc/self/fd/{}", dirfd.raw()))
-            .join(path)
-            .symlink_metadata()
-            .ok()
+        PathBuf::from(format!("/proc/self/fd/{}", dirfd.raw())).join(path).symlink_metadata().ok()
     }
 
     pub(crate) fn xattr(&self, path: &Path, name: &str) -> Option<Vec<u8>> {
@@ -52,39 +51,23 @@ impl Recorder {
 impl Kernel for Recorder {
     fn call(&self, call: &Call) -> Result<Ret, Errno> {
         if self.no_whiteouts
-            && let Call::Mknodat {
-                dev,
-                kind: crate::kernel::call::NodeKind::Char,
-                ..
-            } = call
+            && let Call::Mknodat { dev, kind: crate::kernel::call::NodeKind::Char, .. } = call
             && dev.major == 0
         {
             return Err(Errno::EPERM);
         }
-        if let Call::Unlinkat {
-            dirfd, pathname, ..
-        } = call
+        if let Call::Unlinkat { dirfd, pathname, .. } = call
             && let Some(meta) = Self::at(*dirfd, pathname)
             && (meta.is_dir() || meta.nlink() == 1)
         {
             self.xattrs.lock().unwrap().remove(&meta.ino());
         }
         let done = LinuxKernel.call(call)?;
-        if let Call::Setxattr {
-            dirfd,
-            pathname,
-            name,
-            value,
-        } = call
+        if let Call::Setxattr { dirfd, pathname, name, value } = call
             && let Some(meta) = Self::at(*dirfd, pathname)
         {
             let entry = (name.clone(), value.clone());
-            self.xattrs
-                .lock()
-                .unwrap()
-                .entry(meta.ino())
-                .or_default()
-                .push(entry);
+            self.xattrs.lock().unwrap().entry(meta.ino()).or_default().push(entry);
         }
         Ok(done)
     }
@@ -107,15 +90,9 @@ impl Bench {
         std::fs::create_dir(home.path().join("place")).unwrap();
         std::fs::create_dir(home.path().join("canary")).unwrap();
         std::fs::write(home.path().join("canary/file"), "untouched").unwrap();
-        let options = Options {
-            rootless: !nix::unistd::geteuid().is_root(),
-            userxattr: !nix::unistd::geteuid().is_root(),
-        };
-        Bench {
-            home,
-            kernel: Recorder::default(),
-            options,
-        }
+        let options =
+            Options { rootless: !nix::unistd::geteuid().is_root(), userxattr: !nix::unistd::geteuid().is_root() };
+        Bench { home, kernel: Recorder::default(), options }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -127,25 +104,11 @@ impl Bench {
     }
 
     /// Unpacks a blob in pieces of `piece` bytes.
-    pub fn unpack_as(
-        &self,
-        blob: &[u8],
-        expected: &Expected,
-        piece: usize,
-    ) -> Result<Unpacked, UnpackError> {
-        let pieces: Vec<_> = blob
-            .chunks(piece)
-            .map(bytes::Bytes::copy_from_slice)
-            .collect();
+    pub fn unpack_as(&self, blob: &[u8], expected: &Expected, piece: usize) -> Result<Unpacked, UnpackError> {
+        let pieces: Vec<_> = blob.chunks(piece).map(bytes::Bytes::copy_from_slice).collect();
         let mut pieces = pieces.into_iter();
         let place = Dir::open(&self.kernel, &self.home.path().join("place")).unwrap();
-        unpack(
-            place,
-            self.options,
-            expected,
-            Box::new(move || pieces.next().map(Ok)),
-            None,
-        )
+        unpack(place, self.options, expected, Box::new(move || pieces.next().map(Ok)), None)
     }
 
     pub fn unpack(&self, tar: &[u8]) -> Result<Unpacked, UnpackError> {
@@ -155,16 +118,8 @@ impl Bench {
     /// Nothing outside the layer has changed.
     #[track_caller]
     pub fn assert_canary(&self) {
-        assert_eq!(
-            std::fs::read_to_string(self.home.path().join("canary/file")).unwrap(),
-            "untouched"
-        );
-        assert_eq!(
-            std::fs::read_dir(self.home.path().join("canary"))
-                .unwrap()
-                .count(),
-            1
-        );
+        assert_eq!(std::fs::read_to_string(self.home.path().join("canary/file")).unwrap(), "untouched");
+        assert_eq!(std::fs::read_dir(self.home.path().join("canary")).unwrap().count(), 1);
         assert_eq!(std::fs::read_dir(self.home.path()).unwrap().count(), 2);
         for entry in std::fs::read_dir(self.home.path().join("place")).unwrap() {
             assert_eq!(entry.unwrap().file_name(), "diff");
@@ -173,11 +128,7 @@ impl Bench {
 }
 
 pub(crate) fn expected(blob: &[u8], tar: &[u8]) -> Expected {
-    Expected {
-        digest: Digest::of(blob),
-        size: blob.len() as u64,
-        diff_id: Digest::of(tar),
-    }
+    Expected { digest: Digest::of(blob), size: blob.len() as u64, diff_id: Digest::of(tar) }
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -195,34 +146,19 @@ fn files_directories_and_links_come_out_as_they_are() {
     let bench = Bench::new();
     let mut tar = Tar::new();
     tar.dir("etc", 0o755).mtime(1_000_000_000);
-    tar.file("etc/hello", b"hello")
-        .mode(0o640)
-        .mtime(1_234_567_890);
+    tar.file("etc/hello", b"hello").mode(0o640).mtime(1_234_567_890);
     tar.symlink("etc/link", "../../../../somewhere/else");
     tar.hard_link("etc/same", "/etc/hello");
     tar.file("etc/big", &vec![7; 1 << 20]);
     let unpacked = bench.unpack(&tar.finish()).unwrap();
     assert_eq!(std::fs::read(bench.path("etc/hello")).unwrap(), b"hello");
     let meta = bench.path("etc/hello").metadata().unwrap();
-    assert_eq!(
-        (meta.mode() & 0o7777, meta.mtime(), meta.nlink()),
-        (0o640, 1_234_567_890, 2)
-    );
+    assert_eq!((meta.mode() & 0o7777, meta.mtime(), meta.nlink()), (0o640, 1_234_567_890, 2));
     assert_eq!(meta.ino(), bench.path("etc/same").metadata().unwrap().ino());
-    assert_eq!(
-        std::fs::read_link(bench.path("etc/link")).unwrap(),
-        Path::new("../../../../somewhere/else")
-    );
+    assert_eq!(std::fs::read_link(bench.path("etc/link")).unwrap(), Path::new("../../../../somewhere/else"));
     assert_eq!(std::fs::read(bench.path("etc/big")).unwrap().len(), 1 << 20);
-    assert_eq!(
-        bench.path("etc").metadata().unwrap().mtime(),
-        1_000_000_000,
-        "the time from before the files"
-    );
-    assert_eq!(
-        (unpacked.report.entries, unpacked.report.bytes),
-        (5, 5 + (1 << 20))
-    );
+    assert_eq!(bench.path("etc").metadata().unwrap().mtime(), 1_000_000_000, "the time from before the files");
+    assert_eq!((unpacked.report.entries, unpacked.report.bytes), (5, 5 + (1 << 20)));
     bench.assert_canary();
 }
 
@@ -239,10 +175,7 @@ fn owners_modes_devices_and_attributes_are_kept() {
     tar.node(b'3', "null", (1, 3)).mode(0o666);
     tar.node(b'6', "pipe", (0, 0)).mode(0o622);
     let capability = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    tar.file("ping", b"x")
-        .mode(0o755)
-        .owner(1, 1)
-        .xattr("security.capability", capability);
+    tar.file("ping", b"x").mode(0o755).owner(1, 1).xattr("security.capability", capability);
     tar.file("odd", b"x")
         .xattr("trusted.overlay.opaque", b"y")
         .xattr("user.overlay.opaque", b"y")
@@ -259,26 +192,12 @@ fn owners_modes_devices_and_attributes_are_kept() {
     assert_eq!(of("tmp"), (0o1777, 0, 0));
     let null = bench.path("null").metadata().unwrap();
     assert!(null.file_type().is_char_device());
-    assert_eq!(
-        (null.mode() & 0o7777, null.rdev()),
-        (0o666, nix::libc::makedev(1, 3))
-    );
+    assert_eq!((null.mode() & 0o7777, null.rdev()), (0o666, nix::libc::makedev(1, 3)));
     assert!(bench.path("pipe").metadata().unwrap().file_type().is_fifo());
     assert_eq!(of("pipe").0, 0o622);
-    assert_eq!(
-        bench
-            .kernel
-            .xattr(&bench.path("ping"), "security.capability")
-            .unwrap(),
-        capability
-    );
+    assert_eq!(bench.kernel.xattr(&bench.path("ping"), "security.capability").unwrap(), capability);
     assert_eq!(report.skipped_xattrs, 3);
-    assert!(
-        bench
-            .kernel
-            .xattr(&bench.path("odd"), "trusted.overlay.opaque")
-            .is_none()
-    );
+    assert!(bench.kernel.xattr(&bench.path("odd"), "trusted.overlay.opaque").is_none());
 }
 
 #[test]
@@ -322,18 +241,9 @@ fn whiteouts_become_what_overlayfs_understands() {
     assert!(gone.file_type().is_char_device());
     assert_eq!(gone.rdev(), 0);
     assert_eq!(bench.path("usr").metadata().unwrap().mtime(), 9);
-    assert_eq!(
-        bench
-            .kernel
-            .xattr(&bench.path("opt"), "trusted.overlay.opaque")
-            .unwrap(),
-        b"y"
-    );
+    assert_eq!(bench.kernel.xattr(&bench.path("opt"), "trusted.overlay.opaque").unwrap(), b"y");
     assert_eq!(std::fs::read_dir(bench.path("opt")).unwrap().count(), 1);
-    assert_eq!(
-        (report.whiteouts, report.opaque, report.opaque_root),
-        (1, 1, false)
-    );
+    assert_eq!((report.whiteouts, report.opaque, report.opaque_root), (1, 1, false));
     assert!(!bench.path(".wh..wh.plnk").exists());
 }
 
@@ -357,14 +267,8 @@ fn a_whiteout_and_an_entry_of_one_name_mean_the_same_in_either_order() {
         bench.unpack(&tar.finish()).unwrap();
         assert_eq!(std::fs::read(bench.path("file")).unwrap(), b"new");
         for dir in ["dir", "implied"] {
-            let opaque = bench
-                .kernel
-                .xattr(&bench.path(dir), "trusted.overlay.opaque");
-            assert_eq!(
-                opaque.as_deref(),
-                Some(&b"y"[..]),
-                "{dir}, whiteout first: {whiteout_first}"
-            );
+            let opaque = bench.kernel.xattr(&bench.path(dir), "trusted.overlay.opaque");
+            assert_eq!(opaque.as_deref(), Some(&b"y"[..]), "{dir}, whiteout first: {whiteout_first}");
         }
     }
 }
@@ -392,10 +296,7 @@ fn where_the_kernel_refuses_the_device_a_whiteout_is_an_attribute() {
     tar.file("b/.wh..wh..opq", b"");
     let report = match bench.unpack(&tar.finish()) {
         Ok(unpacked) => unpacked.report,
-        Err(UnpackError::Call {
-            errno: Errno::EOPNOTSUPP,
-            ..
-        }) => {
+        Err(UnpackError::Call { errno: Errno::EOPNOTSUPP, .. }) => {
             println!("skipped: needs user.* attributes in the temporary directory");
             return;
         }
@@ -408,10 +309,7 @@ fn where_the_kernel_refuses_the_device_a_whiteout_is_an_attribute() {
     assert_eq!(xattr("a", "user.overlay.opaque").unwrap(), b"x");
     assert_eq!(xattr("a/back", "user.overlay.opaque").unwrap(), b"y");
     assert_eq!(xattr("b", "user.overlay.opaque").unwrap(), b"y");
-    assert!(
-        !bench.path("b/gone").exists(),
-        "nothing to hide in an opaque directory"
-    );
+    assert!(!bench.path("b/gone").exists(), "nothing to hide in an opaque directory");
 }
 
 #[test]
@@ -448,16 +346,11 @@ fn every_compression_and_any_cut_of_the_pieces_gives_the_same() {
         ("gzip", gzip(&tar)),
         ("gzip", [gzip(first), gzip(second)].concat()),
         ("zstd", zstd(&tar)),
-        (
-            "zstd",
-            [skippable.clone(), zstd(first), skippable, zstd(second)].concat(),
-        ),
+        ("zstd", [skippable.clone(), zstd(first), skippable, zstd(second)].concat()),
     ] {
         for piece in [1, 7, 1 << 20] {
             let bench = Bench::new();
-            let unpacked = bench
-                .unpack_as(&blob, &expected(&blob, &tar), piece)
-                .unwrap();
+            let unpacked = bench.unpack_as(&blob, &expected(&blob, &tar), piece).unwrap();
             assert_eq!(unpacked.compression, name);
             assert_eq!(std::fs::read(bench.path("a")).unwrap().len(), 22 * 5000);
         }
@@ -473,12 +366,8 @@ fn a_blob_that_is_not_what_it_should_be_is_told_exactly() {
     let right = expected(&blob, &tar);
     let mut flipped = blob.clone();
     flipped[blob.len() / 2] ^= 1;
-    let unpack =
-        |blob: &[u8], expected: &Expected| Bench::new().unpack_as(blob, expected, 16).unwrap_err();
-    assert!(matches!(
-        unpack(&flipped, &right),
-        UnpackError::DigestMismatch { .. }
-    ));
+    let unpack = |blob: &[u8], expected: &Expected| Bench::new().unpack_as(blob, expected, 16).unwrap_err();
+    assert!(matches!(unpack(&flipped, &right), UnpackError::DigestMismatch { .. }));
     for cut in [0, 1, 10, blob.len() - 1] {
         match unpack(&blob[..cut], &right) {
             UnpackError::Truncated { got, expected } => {
@@ -488,23 +377,11 @@ fn a_blob_that_is_not_what_it_should_be_is_told_exactly() {
         }
     }
     let longer = [&blob[..], b"x"].concat();
-    assert!(matches!(
-        unpack(&longer, &right),
-        UnpackError::TooLong { .. }
-    ));
-    let other = Expected {
-        diff_id: Digest::of(b"other"),
-        ..right
-    };
-    assert!(matches!(
-        unpack(&blob, &other),
-        UnpackError::WrongDiffId { .. }
-    ));
+    assert!(matches!(unpack(&longer, &right), UnpackError::TooLong { .. }));
+    let other = Expected { diff_id: Digest::of(b"other"), ..right };
+    assert!(matches!(unpack(&blob, &other), UnpackError::WrongDiffId { .. }));
     let cut_inside = gzip(&tar[..1000]);
-    assert!(matches!(
-        unpack(&cut_inside, &expected(&cut_inside, &tar)),
-        UnpackError::Decompress(_)
-    ));
+    assert!(matches!(unpack(&cut_inside, &expected(&cut_inside, &tar)), UnpackError::Decompress(_)));
 }
 
 #[test]
@@ -527,10 +404,7 @@ fn a_full_disk_is_one_sentence_with_the_way_out() {
     let pieces: Pieces = Box::new(move || piece.take().map(Ok));
     let error = unpack(place, bench.options, &expected(&tar, &tar), pieces, None).unwrap_err();
     let message = error.to_string();
-    assert!(
-        message.starts_with("no space left on device at usr/big"),
-        "{message}"
-    );
+    assert!(message.starts_with("no space left on device at usr/big"), "{message}");
     assert!(message.contains("RDOCK_HOME"), "{message}");
     assert_eq!(error.code(), "ENOSPC");
 }
@@ -557,21 +431,12 @@ fn owners_that_are_not_mapped_are_counted_when_rootless_and_fatal_otherwise() {
         let place = Dir::open(&Unmapped, &bench.home.path().join("place")).unwrap();
         let mut piece = Some(bytes::Bytes::from(tar.clone()));
         let pieces: Pieces = Box::new(move || piece.take().map(Ok));
-        let options = Options {
-            rootless,
-            userxattr: rootless,
-        };
+        let options = Options { rootless, userxattr: rootless };
         let result = unpack(place, options, &expected(&tar, &tar), pieces, None);
         if rootless {
             assert_eq!(result.unwrap().report.unmapped_owners, 1);
         } else {
-            assert!(matches!(
-                result,
-                Err(UnpackError::Call {
-                    call: "fchownat",
-                    ..
-                })
-            ));
+            assert!(matches!(result, Err(UnpackError::Call { call: "fchownat", .. })));
         }
     }
 }

@@ -163,9 +163,7 @@ impl<'k> Tree<'k> {
                 self.report.entries += 1;
                 self.attributes_of_root(entry)
             }
-            Name::Root => Err(EntryError::Refused(
-                "the layer's root has to be a directory",
-            )),
+            Name::Root => Err(EntryError::Refused("the layer's root has to be a directory")),
             Name::Whiteout { parent, name } => {
                 self.enter(&parent)?;
                 self.hide(&name)
@@ -216,9 +214,7 @@ impl<'k> Tree<'k> {
 
     /// Makes a directory that no entry described (so far), and makes it the current one.
     fn descend(&mut self, name: &Path) -> Result<(), EntryError> {
-        let before = self.place(name, Replaces::Whiteouts, "mkdirat", |dir| {
-            dir.mkdir(name, 0o755)
-        })?;
+        let before = self.place(name, Replaces::Whiteouts, "mkdirat", |dir| dir.mkdir(name, 0o755))?;
         let honoured = self.honoured;
         let current = self.current()?;
         if 0o755 & !honoured != 0 || current.setgid {
@@ -237,17 +233,13 @@ impl<'k> Tree<'k> {
     /// Leaves the current directory as an observer would expect it: with the time it had.
     fn leave(&mut self) -> Result<(), EntryError> {
         match self.current.take() {
-            Some(current) if current.changed => {
-                set_time(&current.dir, Path::new(HERE), current.mtime)
-            }
+            Some(current) if current.changed => set_time(&current.dir, Path::new(HERE), current.mtime),
             _ => Ok(()),
         }
     }
 
     pub(super) fn current(&mut self) -> Result<&mut Current<'k>, EntryError> {
-        self.current
-            .as_mut()
-            .ok_or(EntryError::Call("openat2", Errno::EBADF))
+        self.current.as_mut().ok_or(EntryError::Call("openat2", Errno::EBADF))
     }
 
     // --- making way ---
@@ -288,30 +280,20 @@ impl<'k> Tree<'k> {
             }
             // Moved out of the layer, so that taking it apart never shows in there.
             let away = Path::new("replaced");
-            current
-                .dir
-                .rename(name, &self.scratch, away)
-                .map_err(at("renameat"))?;
+            current.dir.rename(name, &self.scratch, away).map_err(at("renameat"))?;
             remove_tree(&self.scratch, away).map_err(io_at("unlinkat"))?;
             return Ok(Before::Nothing);
         }
         self.whiteouts.forget(&current.path, name);
         current.dir.unlink(name).map_err(at("unlinkat"))?;
-        Ok(if whiteout {
-            Before::Whiteout
-        } else {
-            Before::Nothing
-        })
+        Ok(if whiteout { Before::Whiteout } else { Before::Nothing })
     }
 
     // --- hiding what lower layers have ---
 
     /// A whiteout speaks of lower layers only (image-spec): what this layer has itself stays, whichever comes first.
     fn hide(&mut self, name: &Path) -> Result<(), EntryError> {
-        let current = self
-            .current
-            .as_mut()
-            .ok_or(EntryError::Call("openat2", Errno::EBADF))?;
+        let current = self.current.as_mut().ok_or(EntryError::Call("openat2", Errno::EBADF))?;
         self.report.whiteouts += 1;
         match current.dir.stat(name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -331,10 +313,7 @@ impl<'k> Tree<'k> {
 
     /// Hides all that lower layers have in the current directory.
     pub(super) fn hide_all(&mut self) -> Result<(), EntryError> {
-        let current = self
-            .current
-            .as_mut()
-            .ok_or(EntryError::Call("openat2", Errno::EBADF))?;
+        let current = self.current.as_mut().ok_or(EntryError::Call("openat2", Errno::EBADF))?;
         current.changed = true;
         self.report.opaque += 1;
         if current.path.as_os_str().is_empty() {

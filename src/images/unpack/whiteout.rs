@@ -23,10 +23,7 @@ pub struct Whiteouts {
 
 impl Whiteouts {
     pub fn new(userxattr: bool) -> Whiteouts {
-        Whiteouts {
-            userxattr,
-            files: BTreeSet::new(),
-        }
+        Whiteouts { userxattr, files: BTreeSet::new() }
     }
 
     /// Whether `name` in the directory `path` is a whiteout.
@@ -68,15 +65,9 @@ impl Whiteouts {
     pub fn opaque(&mut self, dir: &Dir<'_>, path: &Path) -> Result<(), EntryError> {
         self.set(dir, Path::new("."), "opaque", b"y")?;
         // With nothing below there is nothing to hide, and an `y` directory would show the marked files.
-        let needless: Vec<_> = self
-            .files
-            .iter()
-            .filter(|(at, _)| at == path)
-            .cloned()
-            .collect();
+        let needless: Vec<_> = self.files.iter().filter(|(at, _)| at == path).cloned().collect();
         for entry in needless {
-            dir.unlink(&entry.1)
-                .map_err(|errno| EntryError::Call("unlinkat", errno))?;
+            dir.unlink(&entry.1).map_err(|errno| EntryError::Call("unlinkat", errno))?;
             self.files.remove(&entry);
         }
         Ok(())

@@ -109,7 +109,7 @@ impl ErrorBody {
 }
 
 /// The error that a status of a manifest or blob request stands for. `what` is Docker's name of it
-/// (`manifest for centos:8`), `url` the address that was asked.
+/// (`manifest for centos:8`, `blob sha256:…`), `url` the address that was asked.
 pub(super) fn of_status(
     status: StatusCode,
     body: &ErrorBody,
@@ -128,7 +128,10 @@ pub(super) fn of_status(
         },
         StatusCode::NOT_FOUND => RegistryError::NotFound {
             what: what.to_owned(),
-            cause: body.spoken().unwrap_or_else(|| "manifest unknown: manifest unknown".to_owned()),
+            cause: body.spoken().unwrap_or_else(|| match what.starts_with("blob ") {
+                true => "blob unknown: blob unknown to registry".to_owned(),
+                false => "manifest unknown: manifest unknown".to_owned(),
+            }),
         },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Denied {
             name: reference.familiar_name(),

@@ -93,8 +93,6 @@ impl Transport {
 fn pool() -> legacy::Builder {
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     builder.pool_idle_timeout(Duration::from_secs(15)).pool_timer(TokioTimer::new());
-    // Fewer and larger reads of layers.
-    builder.http1_max_buf_size(256 * 1024);
     builder
 }
 

@@ -82,9 +82,7 @@ impl Tar {
     }
 
     pub fn xattr(&mut self, name: &str, value: &[u8]) -> &mut Tar {
-        self.last()
-            .pax
-            .push((format!("SCHILY.xattr.{name}"), value.to_vec()));
+        self.last().pax.push((format!("SCHILY.xattr.{name}"), value.to_vec()));
         self
     }
 
@@ -103,10 +101,7 @@ impl Entry {
         let mut header = self.header.clone();
         let mut pax = self.pax.clone();
         // The tar crate's setters refuse what hostile archives hold, so the bytes are set here.
-        for (field, key, value) in [
-            (0..100, "path", &self.path),
-            (157..257, "linkpath", &self.link),
-        ] {
+        for (field, key, value) in [(0..100, "path", &self.path), (157..257, "linkpath", &self.link)] {
             let field = &mut header.as_mut_bytes()[field];
             if value.len() <= field.len() {
                 field[..value.len()].copy_from_slice(value);
@@ -118,9 +113,7 @@ impl Entry {
             let mut body = Vec::new();
             for (key, value) in &pax {
                 let rest = key.len() + value.len() + 3;
-                let length = (1..)
-                    .map(|digits| rest + digits)
-                    .find(|n| n.to_string().len() + rest == *n);
+                let length = (1..).map(|digits| rest + digits).find(|n| n.to_string().len() + rest == *n);
                 body.extend(format!("{} {key}=", length.unwrap()).bytes());
                 body.extend_from_slice(value);
                 body.push(b'\n');

@@ -19,22 +19,13 @@ fn absolute_names_are_below_the_root() {
         tar.file(&format!("{canary}/file"), b"changed");
     })
     .unwrap();
-    let inside = bench
-        .root()
-        .join(bench.home.path().strip_prefix("/").unwrap());
-    assert_eq!(
-        std::fs::read(inside.join("canary/file")).unwrap(),
-        b"changed"
-    );
+    let inside = bench.root().join(bench.home.path().strip_prefix("/").unwrap());
+    assert_eq!(std::fs::read(inside.join("canary/file")).unwrap(), b"changed");
 }
 
 #[test]
 fn names_that_climb_out_are_refused() {
-    for name in [
-        "../../canary/file",
-        "a/../../../canary/file",
-        "/../../canary/file",
-    ] {
+    for name in ["../../canary/file", "a/../../../canary/file", "/../../canary/file"] {
         let error = attack(|tar, _| {
             tar.file(name, b"changed");
         });
@@ -44,13 +35,7 @@ fn names_that_climb_out_are_refused() {
 
 #[test]
 fn writing_through_a_link_stays_inside() {
-    for target in [
-        "../../canary",
-        "../../../../../../../..",
-        "/",
-        "/proc/self/root",
-        "/proc/self/cwd",
-    ] {
+    for target in ["../../canary", "../../../../../../../..", "/", "/proc/self/root", "/proc/self/cwd"] {
         let _ = attack(|tar, canary| {
             let target = if target == "/" { canary } else { target };
             tar.symlink("out", target);
@@ -68,10 +53,7 @@ fn a_link_to_an_absolute_directory_leads_to_the_layers_own() {
         tar.file("lib/libc.so", b"elf");
     })
     .unwrap();
-    assert_eq!(
-        std::fs::read(bench.path("usr/lib/libc.so")).unwrap(),
-        b"elf"
-    );
+    assert_eq!(std::fs::read(bench.path("usr/lib/libc.so")).unwrap(), b"elf");
 }
 
 #[test]
@@ -114,13 +96,7 @@ fn hard_links_stay_inside() {
 
 #[test]
 fn whiteouts_stay_inside() {
-    for name in [
-        "../../canary/.wh.file",
-        ".wh...",
-        "a/.wh...",
-        ".wh..",
-        ".wh.",
-    ] {
+    for name in ["../../canary/.wh.file", ".wh...", "a/.wh...", ".wh..", ".wh."] {
         attack(|tar, _| {
             tar.dir("a", 0o755);
             tar.file(name, b"");
@@ -162,12 +138,7 @@ fn a_file_is_no_directory_for_what_comes_later() {
         tar.file("a", b"");
         tar.file("a/b", b"");
     });
-    assert!(
-        error
-            .err()
-            .unwrap()
-            .contains("what should be its directory is none")
-    );
+    assert!(error.err().unwrap().contains("what should be its directory is none"));
 }
 
 #[test]

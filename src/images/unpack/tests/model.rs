@@ -28,12 +28,7 @@ enum Node {
     Symlink(String),
     Fifo,
     Whiteout,
-    Dir {
-        children: BTreeMap<String, usize>,
-        opaque: bool,
-        mode: u32,
-        mtime: Option<u64>,
-    },
+    Dir { children: BTreeMap<String, usize>, opaque: bool, mode: u32, mtime: Option<u64> },
 }
 
 /// Nodes by number (so that hard links share one); 0 is the root.
@@ -46,19 +41,12 @@ struct Model {
 struct Refused;
 
 fn directory(mode: u32, mtime: Option<u64>, opaque: bool) -> Node {
-    Node::Dir {
-        children: BTreeMap::new(),
-        opaque,
-        mode,
-        mtime,
-    }
+    Node::Dir { children: BTreeMap::new(), opaque, mode, mtime }
 }
 
 impl Model {
     fn new() -> Model {
-        Model {
-            nodes: vec![directory(0o755, None, false)],
-        }
+        Model { nodes: vec![directory(0o755, None, false)] }
     }
 
     fn child(&self, dir: usize, name: &str) -> Option<usize> {
@@ -144,9 +132,7 @@ impl Model {
             What::Whiteout => {
                 match before {
                     None => drop(self.put(parent, name, Node::Whiteout)),
-                    Some(dir) if matches!(self.nodes[dir], Node::Dir { .. }) => {
-                        self.set_opaque(dir)?
-                    }
+                    Some(dir) if matches!(self.nodes[dir], Node::Dir { .. }) => self.set_opaque(dir)?,
                     Some(_) => {}
                 }
                 return Ok(());
@@ -157,9 +143,7 @@ impl Model {
                 // What is at the new name goes first, even if the target is in it.
                 if let (Some(_), Node::Dir { children, .. }) = (before, &mut self.nodes[parent]) {
                     let removed = children.remove(name);
-                    let is_target = removed == self.child(from, target_name)
-                        && from == parent
-                        && target_name == name;
+                    let is_target = removed == self.child(from, target_name) && from == parent && target_name == name;
                     if is_target || self.is_below(removed, from) {
                         return Err(Refused);
                     }
@@ -220,17 +204,8 @@ impl Model {
                 Node::Symlink(target) => format!("{path} -> {target}"),
                 Node::Fifo => format!("{path} fifo"),
                 Node::Whiteout => format!("{path} whiteout"),
-                Node::Dir {
-                    children,
-                    opaque,
-                    mode,
-                    mtime,
-                } => {
-                    todo.extend(
-                        children
-                            .iter()
-                            .map(|(name, n)| (format!("{path}/{name}"), *n)),
-                    );
+                Node::Dir { children, opaque, mode, mtime } => {
+                    todo.extend(children.iter().map(|(name, n)| (format!("{path}/{name}"), *n)));
                     let mtime = mtime.map_or("now".to_owned(), |t| t.to_string());
                     format!("{path} dir {mode:o} {mtime} opaque={opaque}")
                 }
@@ -259,22 +234,12 @@ fn lines(bench: &Bench) -> Vec<String> {
         } else {
             for entry in std::fs::read_dir(&at).unwrap() {
                 let entry = entry.unwrap();
-                todo.push((
-                    format!("{path}/{}", entry.file_name().to_str().unwrap()),
-                    entry.path(),
-                ));
+                todo.push((format!("{path}/{}", entry.file_name().to_str().unwrap()), entry.path()));
             }
             let opaque = bench.kernel.xattr(&at, "trusted.overlay.opaque").is_some();
             // All times of the entries lie in the past century.
-            let mtime = if meta.mtime() > 1_000_000 {
-                "now".into()
-            } else {
-                meta.mtime().to_string()
-            };
-            format!(
-                "{path} dir {:o} {mtime} opaque={opaque}",
-                meta.mode() & 0o7777
-            )
+            let mtime = if meta.mtime() > 1_000_000 { "now".into() } else { meta.mtime().to_string() };
+            format!("{path} dir {:o} {mtime} opaque={opaque}", meta.mode() & 0o7777)
         });
     }
     lines.sort();
@@ -282,15 +247,11 @@ fn lines(bench: &Bench) -> Vec<String> {
 }
 
 fn paths() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4)
-        .prop_map(|parts| parts.join("/"))
+    prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4).prop_map(|parts| parts.join("/"))
 }
 
 fn targets() -> impl Strategy<Value = String> {
-    (
-        prop::sample::select(vec!["", "/", "../", "../../../../", "./"]),
-        paths(),
-    )
+    (prop::sample::select(vec!["", "/", "../", "../../../../", "./"]), paths())
         .prop_map(|(start, path)| format!("{start}{path}"))
 }
 
@@ -304,17 +265,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(What::Whiteout),
         1 => Just(What::Opaque),
     ];
-    let step =
-        (paths(), what, 1u64..1_000_000).prop_map(|(path, what, mtime)| Step { path, what, mtime });
+    let step = (paths(), what, 1u64..1_000_000).prop_map(|(path, what, mtime)| Step { path, what, mtime });
     prop::collection::vec(step, 0..14)
 }
 
 fn tar_of(steps: &[Step]) -> Vec<u8> {
     let mut tar = Tar::new();
     for Step { path, what, mtime } in steps {
-        let (parent, name) = path
-            .rsplit_once('/')
-            .map_or(("", path.as_str()), |(p, n)| (p, n));
+        let (parent, name) = path.rsplit_once('/').map_or(("", path.as_str()), |(p, n)| (p, n));
         match what {
             What::File(content) => tar.file(path, &[*content]),
             What::Dir(mode) => tar.dir(path, *mode),
