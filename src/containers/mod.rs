@@ -1,1 +1,30 @@
-//! Under construction.
+//! A container's life: from what a client asks for to a process, and to its end.
+//!
+//! - [`Containers`] (`service`): the commands, safe against each other and against crashes.
+//! - [`spec`], [`accounts`], [`state`], [`names`], [`list`], [`inspect`], `ending`: pure; values in, values out.
+//! - [`layers`]: reads a file of an image without mounting it. [`tree`]: deletes a directory, trusting nothing in it.
+//! - [`store`]: what is on disk. [`shim_client`]: the connection to the process that holds a container.
+
+pub mod accounts;
+mod clock;
+mod ending;
+mod error;
+mod image_source;
+pub mod inspect;
+pub mod layers;
+pub mod list;
+pub mod names;
+pub mod service;
+pub mod shim_client;
+pub mod spec;
+pub mod state;
+pub mod store;
+pub mod tree;
+
+pub use error::{ContainerError, StartFailure};
+pub use image_source::{ImageSource, SourceError, SourceImage};
+pub use list::ListOptions;
+pub use service::{
+    AttachOptions, Containers, CreateAnswer, OpenError, Parts, Producers, RemoveOptions, WaitAnswer, WaitCondition,
+    Waiting,
+};

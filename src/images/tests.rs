@@ -2,6 +2,7 @@
 
 use super::remote::{BlobStream, Found, Remote, RemoteError, Repository};
 use super::unpack::tests::build::Tar;
+use super::unpack::tests::options;
 use super::*;
 use crate::kernel::linux::LinuxKernel;
 use crate::oci::{Digest, ErrorKind, Reference, media};
@@ -214,9 +215,7 @@ impl Bench {
 }
 
 fn open(home: &Path, registry: &Registry) -> Images {
-    let rootless = !nix::unistd::geteuid().is_root();
-    let options = Options { rootless, userxattr: rootless };
-    Images::open(home, Arc::new(LinuxKernel), Arc::new(registry.clone()), options).unwrap()
+    Images::open(home, Arc::new(LinuxKernel), Arc::new(registry.clone()), options()).unwrap()
 }
 
 /// A message as Docker's client prints it where there is no terminal.
@@ -530,10 +529,8 @@ async fn whichever_call_fails_nothing_half_made_is_left() {
     for at in 0.. {
         let home = tempfile::tempdir().unwrap();
         let faulty = Arc::new(Faulty::new(LinuxKernel, at, Errno::EIO));
-        let rootless = !nix::unistd::geteuid().is_root();
-        let options = Options { rootless, userxattr: rootless };
         let remote = Arc::new(registry.clone());
-        let images = Images::open(home.path(), Arc::clone(&faulty) as _, remote, options).unwrap();
+        let images = Images::open(home.path(), Arc::clone(&faulty) as _, remote, options()).unwrap();
         let result = images.pull(&reference, Some("linux/amd64"), unbounded_channel().0).await;
         let made = faulty.made();
         let names = || -> Vec<_> {
@@ -596,16 +593,14 @@ mod over_http {
             store.put(bytes).unwrap();
         }
         store.tag("docker.io/library/lab:latest", &descriptor(media::OCI_INDEX, &index)).unwrap();
-        let options = HubOptions { faults: Some(home.path().join("faults.json")) };
+        let hub_options = HubOptions { faults: Some(home.path().join("faults.json")) };
         let listen = "127.0.0.1:0".parse().unwrap();
-        let hub = Hub::serve_with(store, listen, options).await.unwrap();
+        let hub = Hub::serve_with(store, listen, hub_options).await.unwrap();
         let mirror = Mirror { url: hub.url(), for_domain: "docker.io".into() };
         let client =
             Client::new(Config { mirrors: vec![mirror], backoff: Duration::from_millis(1), ..Config::default() });
-        let rootless = !nix::unistd::geteuid().is_root();
-        let options = Options { rootless, userxattr: rootless };
         let data = home.path().join("data");
-        let images = Images::open(&data, Arc::new(LinuxKernel), Arc::new(client), options).unwrap();
+        let images = Images::open(&data, Arc::new(LinuxKernel), Arc::new(client), options()).unwrap();
         let blobs = blobs.iter().map(|b| Digest::of(b)).collect();
         Hubbed { home, hub, blobs, images }
     }

@@ -338,9 +338,7 @@ impl tracing::field::Visit for Root {
 
 fn ids_of(dispatch: &Dispatch, id: &Id) -> Option<Ids> {
     let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
-    // Bound first: the guard of the extensions must go before the span that it borrows.
-    let ids = *span.extensions().get::<Ids>()?;
-    Some(ids)
+    span.extensions().get::<Ids>().copied()
 }
 
 /// The ids of the innermost span around the caller that explains, or those of the process.

@@ -1,0 +1,157 @@
+//! Why a command on a container failed, in the words that clients of the Engine API know.
+
+use super::accounts::AccountError;
+use super::image_source::SourceError;
+use super::names::{LookupError, NameError};
+use super::shim_client::ShimError;
+use super::spec::SpecError;
+use super::state::IllegalTransition;
+use super::store::StoreError;
+use super::tree::TreeError;
+use crate::kernel::Errno;
+use crate::oci::ErrorKind;
+use crate::shim::protocol::Failure;
+use std::path::PathBuf;
+
+/// Any failure of [`super::Containers`].
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Image(#[from] SourceError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error("invalid filter '{0}'")]
+    Filter(String),
+    #[error("{0}")]
+    Start(StartFailure),
+    #[error("container {0} is already running")]
+    AlreadyStarted(String),
+    #[error("container {0} is already stopped")]
+    AlreadyStopped(String),
+    #[error("cannot start a paused container, try unpause instead")]
+    Paused,
+    #[error("container is marked for removal and cannot be started")]
+    MarkedForRemoval,
+    #[error("Cannot kill container: {asked}: Container {id} is not running")]
+    CantKill { asked: String, id: String },
+    #[error("Container {0} is not running")]
+    NotRunning(String),
+    #[error("You cannot remove a {status} container {id}. {advice} before attempting removal or force remove")]
+    StillUp { id: String, status: &'static str, advice: &'static str },
+    #[error("removal of container {0} is already in progress")]
+    RemovalInProgress(String),
+    #[error("container {0} does not end, though SIGKILL was sent to it")]
+    DoesNotEnd(String),
+    #[error("container {id} has {max} attached streams already")]
+    TooManyAttached { id: String, max: usize },
+    #[error("{step} {path}: {}", errno.desc().to_lowercase())]
+    Prepare { step: &'static str, path: PathBuf, errno: Errno },
+    #[error("{step}: {source}")]
+    Io { step: &'static str, source: std::io::Error },
+    #[error(transparent)]
+    Shim(#[from] ShimError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    State(#[from] IllegalTransition),
+    #[error("no random number for an id: {0}")]
+    Random(String),
+    #[error("the engine gave up on this command: {0}")]
+    GivenUp(String),
+}
+
+/// A container that did not start. Clients find the exit status (125, 126, 127) in the words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartFailure {
+    pub exit_code: i64,
+    /// Symbolic, or a word of ours.
+    pub errno: String,
+    pub message: String,
+}
+
+impl std::fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed to create shim task: OCI runtime create failed: rdock create failed: ")?;
+        if self.is_commands_fault() {
+            f.write_str("unable to start container process: ")?;
+        }
+        write!(f, "{}: unknown", self.message)
+    }
+}
+
+impl StartFailure {
+    pub(super) fn internal(message: impl Into<String>) -> StartFailure {
+        StartFailure { exit_code: 125, errno: "EIO".into(), message: message.into() }
+    }
+
+    /// The command can't be found (127) or run (126); anything else is the engine's (125).
+    pub fn is_commands_fault(&self) -> bool {
+        matches!(self.exit_code, 126 | 127)
+    }
+}
+
+impl From<Failure> for StartFailure {
+    fn from(failure: Failure) -> StartFailure {
+        let errno = Some(failure.errno).filter(|e| !e.is_empty()).unwrap_or_else(|| "EIO".into());
+        StartFailure { exit_code: failure.exit_code.into(), errno, message: failure.message }
+    }
+}
+
+impl ContainerError {
+    pub fn kind(&self) -> ErrorKind {
+        use ContainerError::*;
+        match self {
+            Lookup(LookupError::NoSuch(_)) => ErrorKind::NotFound,
+            Lookup(LookupError::Ambiguous(_)) | Filter(_) | Name(NameError::Invalid(_)) => ErrorKind::BadParameter,
+            Name(NameError::Taken { .. }) => ErrorKind::Conflict,
+            Image(error) => error.kind,
+            Spec(error) => error.kind(),
+            Start(failure) if failure.is_commands_fault() => ErrorKind::BadParameter,
+            AlreadyStarted(_) | AlreadyStopped(_) => ErrorKind::NotModified,
+            Paused | MarkedForRemoval | CantKill { .. } | NotRunning(_) => ErrorKind::Conflict,
+            StillUp { .. } | RemovalInProgress(_) | TooManyAttached { .. } => ErrorKind::Conflict,
+            _ => ErrorKind::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_not_there_has_dockers_words() {
+        let failure = Failure {
+            exit_code: 127,
+            op: "kernel.execve".into(),
+            errno: "ENOENT".into(),
+            message: "exec: \"nosuchcommand\": executable file not found in $PATH".into(),
+        };
+        let error = ContainerError::Start(failure.into());
+        assert_eq!(
+            error.to_string(),
+            "failed to create shim task: OCI runtime create failed: rdock create failed: unable to start container process: exec: \"nosuchcommand\": executable file not found in $PATH: unknown"
+        );
+        assert_eq!(error.kind(), ErrorKind::BadParameter);
+        let engine = ContainerError::Start(StartFailure::internal("mount: no such device"));
+        assert_eq!(engine.kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn a_running_container_has_dockers_words() {
+        let error = ContainerError::StillUp { id: "6e6a".into(), status: "running", advice: "Stop the container" };
+        assert_eq!(
+            error.to_string(),
+            "You cannot remove a running container 6e6a. Stop the container before attempting removal or force remove"
+        );
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+    }
+}

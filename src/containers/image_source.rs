@@ -1,0 +1,33 @@
+//! What containers need of images, as a seam: the tests have images without a registry.
+
+use crate::oci::ErrorKind;
+use oci_spec::image::Config;
+use std::path::PathBuf;
+
+/// An image, as far as a container needs it.
+#[derive(Debug, Clone, Default)]
+pub struct SourceImage {
+    /// `sha256:…`
+    pub id: String,
+    /// The `config` object of the image config.
+    pub config: Option<Config>,
+    /// Directory that the paths in `lower` start from.
+    pub base: PathBuf,
+    /// Unpacked layers, topmost first.
+    pub lower: Vec<PathBuf>,
+}
+
+/// Why there is no image: the words and the kind of whoever keeps images.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceError {
+    pub kind: ErrorKind,
+    pub message: String,
+}
+
+/// Finds images by name, digest or id.
+pub trait ImageSource: Send + Sync {
+    /// # Errors
+    /// `No such image: centos:latest`, or what is wrong with the image.
+    fn find(&self, name_or_id: &str) -> Result<SourceImage, SourceError>;
+}

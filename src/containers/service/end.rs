@@ -1,0 +1,126 @@
+//! The end of a container: seen, written down, told, cleaned up after.
+
+use super::super::clock::now;
+use super::super::ending::{self, End};
+use super::super::shim_client::{Ended, ShimProcess};
+use super::super::state::LOST_EXIT_CODE;
+use super::*;
+use crate::kernel::Call;
+use crate::kernel::traced::because;
+use crate::runtime::facts::Facts;
+use crate::runtime::interpret::{Interpreter, NoParent};
+use crate::runtime::plan::cgroups;
+use crate::shim::protocol::ExitRecord;
+use crate::trace::{self, Actor};
+use serde_json::json;
+
+/// What is kept as the error of a container whose shim is gone.
+const LOST: &str = "its shim was killed, and nobody saw how the container ended";
+
+impl Inner {
+    /// Waits for the end of a running container.
+    pub(super) async fn watch(self: Arc<Inner>, entry: Arc<Entry>, client: Arc<Client>, process: ShimProcess) {
+        let exit = match client.ended().await {
+            Ended::Exited(exit) => Some(exit),
+            Ended::Broken => self.exit_record(&entry.id).await,
+        };
+        *lock(&entry.shim) = None;
+        // Who still asks something holds the connection a moment longer; the shim does not wait for it.
+        drop(client);
+        process.reap().await;
+        self.note_end(&entry, exit).await;
+    }
+
+    /// What the shim wrote when the container ended.
+    pub(super) async fn exit_record(&self, id: &str) -> Option<ExitRecord> {
+        let path = self.store.bundle(id).exit();
+        let read = blocking(move || {
+            let io = |source| ContainerError::Io { step: "read exit.json", source };
+            serde_json::from_slice(&std::fs::read(path).map_err(io)?).map_err(|e| io(e.into()))
+        });
+        read.await.ok()
+    }
+
+    /// Writes down how the container ended, explains it, tells it; `--rm` then removes the container.
+    pub(super) async fn note_end(self: &Arc<Inner>, entry: &Arc<Entry>, exit: Option<ExitRecord>) {
+        let step = trace::step(Actor::Container, "container.exit")
+            .why("a container lives exactly as long as its first process")
+            .arg("id", &entry.id);
+        let noted = match &exit {
+            Some(exit) => {
+                let (code, oom, at) = (exit.code.into(), exit.oom_killed, exit.at.clone());
+                self.note(entry, |record| record.state.ended_unseen(code, oom, &at)).await
+            }
+            None => {
+                self.clean_leftovers(entry).await;
+                self.note(entry, |record| record.state.lost(LOST, &now())).await
+            }
+        };
+        let record = match noted {
+            Ok(record) => record,
+            Err(error) => {
+                step.fail("EINVAL", error, || format!("an end that does not fit: {error}"));
+                return;
+            }
+        };
+        match &exit {
+            Some(exit) => {
+                let end = End { code: exit.code.into(), signal: exit.signal, oom_killed: exit.oom_killed };
+                let value = json!({"code": exit.code, "signal": exit.signal, "oom_killed": exit.oom_killed});
+                step.ok(value, || ending::sentence(&record.config, end));
+            }
+            None => step.fail("EPIPE", LOST, || {
+                let short = record.short_id();
+                format!("container {short} is dead: {LOST} (status {LOST_EXIT_CODE})")
+            }),
+        }
+        self.clean_run_dir(&entry.id).await;
+        let exit_code = record.state.exit_code;
+        entry.life.send_modify(|life| {
+            life.up = false;
+            life.ends += 1;
+            life.exit_code = exit_code;
+        });
+        if record.auto_remove() {
+            let _command = entry.command.lock().await;
+            if let Err(error) = self.remove_files(entry).await {
+                tracing::warn!(id = entry.id, %error, "a container that has ended could not be removed");
+            }
+        }
+    }
+
+    pub(super) async fn clean_run_dir(&self, id: &str) {
+        let path = self.run_dir(id);
+        let cleaned = blocking(move || match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(ContainerError::Io { step: "remove the run directory", source })
+            }
+            _ => Ok(()),
+        });
+        if let Err(error) = cleaned.await {
+            tracing::warn!(id, %error, "the run directory of a container stays");
+        }
+    }
+
+    /// What a shim that was killed could not clean up: its container's process (which the kernel kills with it, if
+    /// it had come so far) and its control groups.
+    async fn clean_leftovers(&self, entry: &Entry) {
+        let (kernel, cgroup) = (self.kernel.clone(), self.cgroup(&entry.id));
+        let (pid, id) = (entry.record().state.pid, entry.id.clone());
+        let cleaned = blocking(move || {
+            if is_of_container(pid, &id) {
+                let why = "its shim is gone, so nobody would ever tell how it ends";
+                let call = Call::Kill { pid, sig: libc::SIGKILL };
+                let _ = because(Actor::Daemon, why, || kernel.call(&call));
+            }
+            Interpreter::new(&kernel, NoParent).run_all(&cgroups::leftovers(&cgroup, &Facts::read()));
+            Ok(())
+        });
+        let _ = cleaned.await;
+    }
+}
+
+/// Whether the process with this number is the container's, and not a later one that was given the same number.
+fn is_of_container(pid: i32, id: &str) -> bool {
+    pid > 1 && std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id))
+}

@@ -1,0 +1,281 @@
+//! The containers of one home, and what can be done with them.
+//!
+//! Rules that keep racing clients and crashes harmless:
+//!
+//! - Commands on one container that change it (start, attach, remove) take its `command` lock, one after another.
+//! - Every change of state is written to disk before anybody is told of it ([`Inner::commit`]).
+//! - A command that was begun is carried out to its end in a task of its own, even if its client goes away
+//!   ([`to_the_end`]): a request that is cut off never leaves half a container.
+//! - Nothing is assumed: a container has ended when its shim says so, or when its shim is gone.
+
+mod attach;
+mod control;
+mod create;
+mod end;
+mod remove;
+mod restore;
+mod start;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+pub use attach::AttachOptions;
+pub use create::CreateAnswer;
+pub use remove::RemoveOptions;
+pub use wait::{WaitAnswer, WaitCondition, Waiting};
+
+use super::error::ContainerError;
+use super::image_source::ImageSource;
+use super::inspect;
+use super::list::{self, ListOptions};
+use super::names;
+use super::shim_client::{Client, Launch, lock};
+use super::state::IllegalTransition;
+use super::store::{Record, Store, StoreError};
+use crate::app::Home;
+use crate::kernel::Kernel;
+use crate::shim::protocol::{Attach, TraceContext};
+use bollard_stubs::models::ContainerSummary;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::watch;
+use tracing::Instrument as _;
+
+/// Gives a new process a way to tell what it does, when somebody listens to the trace that the caller is in.
+pub trait Producers: Send + Sync {
+    /// The trace, and the socket that goes to the shim.
+    fn attach(&self) -> Option<(TraceContext, OwnedFd)>;
+}
+
+/// What the service is made of.
+pub struct Parts {
+    pub home: Home,
+    pub images: Arc<dyn ImageSource>,
+    pub kernel: Arc<dyn Kernel>,
+    pub shims: Arc<dyn Launch>,
+    pub producers: Option<Arc<dyn Producers>>,
+}
+
+/// All containers of a home. Cheap to clone; clones are the same containers.
+#[derive(Clone)]
+pub struct Containers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    home: Home,
+    store: Store,
+    images: Arc<dyn ImageSource>,
+    kernel: Arc<dyn Kernel>,
+    shims: Arc<dyn Launch>,
+    producers: Option<Arc<dyn Producers>>,
+    table: Mutex<Table>,
+}
+
+/// Which containers there are, and which names are theirs (or are about to be).
+#[derive(Default)]
+struct Table {
+    entries: HashMap<String, Arc<Entry>>,
+    /// Name → id.
+    names: HashMap<String, String>,
+}
+
+/// One container.
+struct Entry {
+    id: String,
+    /// What is on disk.
+    record: RwLock<Arc<Record>>,
+    /// Held by a command that changes the container, from its first look to its answer.
+    command: tokio::sync::Mutex<()>,
+    /// Held while the record is being written.
+    saving: tokio::sync::Mutex<()>,
+    /// The connection to its shim, while there is one.
+    shim: Mutex<Option<Arc<Client>>>,
+    /// Streams that were attached before the start.
+    pending: Mutex<Vec<(Attach, OwnedFd)>>,
+    /// Its directories are being deleted.
+    removing: AtomicBool,
+    life: watch::Sender<Life>,
+}
+
+/// What waiters watch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Life {
+    up: bool,
+    /// How many times it has ended.
+    ends: u64,
+    exit_code: i64,
+    removed: bool,
+}
+
+impl Entry {
+    fn new(record: Record) -> Arc<Entry> {
+        let life = Life { up: record.state.status.is_up(), exit_code: record.state.exit_code, ..Life::default() };
+        Arc::new(Entry {
+            id: record.id.clone(),
+            record: RwLock::new(Arc::new(record)),
+            command: tokio::sync::Mutex::default(),
+            saving: tokio::sync::Mutex::default(),
+            shim: Mutex::default(),
+            pending: Mutex::default(),
+            removing: AtomicBool::new(false),
+            life: watch::Sender::new(life),
+        })
+    }
+
+    fn record(&self) -> Arc<Record> {
+        self.record.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, record: Arc<Record>) {
+        *self.record.write().unwrap_or_else(PoisonError::into_inner) = record;
+    }
+
+    fn shim(&self) -> Option<Arc<Client>> {
+        lock(&self.shim).clone()
+    }
+
+    fn is_removed(&self) -> bool {
+        self.life.borrow().removed
+    }
+}
+
+impl Inner {
+    fn run_dir(&self, id: &str) -> PathBuf {
+        self.home.run.join("containers").join(id)
+    }
+
+    /// Name of a container's control group.
+    fn cgroup(&self, id: &str) -> String {
+        format!("rdock-{}/{id}", self.home.tag())
+    }
+
+    fn find(&self, wanted: &str) -> Result<Arc<Entry>, ContainerError> {
+        let table = lock(&self.table);
+        let records: Vec<_> = table.entries.values().map(|e| e.record()).collect();
+        let all = records.iter().map(|r| (r.id.as_str(), r.name.as_str()));
+        let id = names::find(all, wanted)?;
+        let missing = || names::LookupError::NoSuch(wanted.to_owned());
+        Ok(table.entries.get(id).cloned().ok_or_else(missing)?)
+    }
+
+    /// Changes a container's record: on disk first, then in memory. Nobody is told yet.
+    async fn commit(
+        &self,
+        entry: &Entry,
+        change: impl FnOnce(&mut Record) -> Result<(), IllegalTransition>,
+    ) -> Result<Arc<Record>, ContainerError> {
+        let _saving = entry.saving.lock().await;
+        let mut next = Record::clone(&entry.record());
+        change(&mut next)?;
+        let next = Arc::new(next);
+        self.save(next.clone()).await?;
+        entry.replace(next.clone());
+        Ok(next)
+    }
+
+    /// As [`Inner::commit`], for what has happened whether or not it can be written: the shim's own record lets the
+    /// next daemon find it out again.
+    async fn note(
+        &self,
+        entry: &Entry,
+        change: impl FnOnce(&mut Record) -> Result<(), IllegalTransition>,
+    ) -> Result<Arc<Record>, IllegalTransition> {
+        let _saving = entry.saving.lock().await;
+        let mut next = Record::clone(&entry.record());
+        change(&mut next)?;
+        let next = Arc::new(next);
+        if let Err(error) = self.save(next.clone()).await {
+            tracing::warn!(id = next.id, %error, "the state of a container could not be written");
+        }
+        entry.replace(next.clone());
+        Ok(next)
+    }
+
+    async fn save(&self, record: Arc<Record>) -> Result<(), ContainerError> {
+        let store = self.store.clone();
+        blocking(move || store.save(&record).map_err(ContainerError::from)).await
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        OpenError(error)
+    }
+}
+
+/// The containers of a home can't be read at all.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct OpenError(StoreError);
+
+impl Containers {
+    /// Reads the containers of a home, takes up those that run, finishes what a killed daemon had begun. Needs a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// When `data/containers` can't be made or read.
+    pub async fn open(parts: Parts) -> Result<Containers, OpenError> {
+        let Parts { home, images, kernel, shims, producers } = parts;
+        let store = Store::open(home.data.join("containers"))?;
+        let loaded = store.load()?;
+        let inner = Arc::new(Inner { home, store, images, kernel, shims, producers, table: Mutex::default() });
+        inner.restore(loaded).await;
+        Ok(Containers { inner })
+    }
+
+    /// Lists containers, the youngest first.
+    ///
+    /// # Errors
+    /// A filter that is not known.
+    pub fn list(&self, options: &ListOptions) -> Result<Vec<ContainerSummary>, ContainerError> {
+        list::summaries(self.records(), options)
+    }
+
+    /// Everything about one container, as `docker inspect` shows it.
+    ///
+    /// # Errors
+    /// No such container.
+    pub fn inspect(&self, id_or_name: &str) -> Result<serde_json::Value, ContainerError> {
+        let record = self.inner.find(id_or_name)?.record();
+        Ok(inspect::document(&record, &self.inner.store.bundle(&record.id)))
+    }
+
+    /// What is kept of one container.
+    ///
+    /// # Errors
+    /// No such container.
+    pub fn record(&self, id_or_name: &str) -> Result<Arc<Record>, ContainerError> {
+        Ok(self.inner.find(id_or_name)?.record())
+    }
+
+    /// What is kept of all containers, in no order.
+    pub fn records(&self) -> Vec<Arc<Record>> {
+        lock(&self.inner.table).entries.values().map(|e| e.record()).collect()
+    }
+
+    /// Makes the next start faster: call when the daemon has nothing else to do.
+    pub fn prepare_next(&self) {
+        self.inner.shims.prepare_next();
+    }
+}
+
+/// Runs file work where it does not hold up other tasks, within the same trace.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ContainerError> + Send + 'static,
+) -> Result<T, ContainerError> {
+    let span = tracing::Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    done.map_err(|error| ContainerError::GivenUp(error.to_string()))?
+}
+
+/// Runs a command in a task of its own, so that it is carried out even if nobody waits for it any more.
+async fn to_the_end<T: Send + 'static>(
+    command: impl Future<Output = Result<T, ContainerError>> + Send + 'static,
+) -> Result<T, ContainerError> {
+    let done = tokio::spawn(command.in_current_span()).await;
+    done.map_err(|error| ContainerError::GivenUp(error.to_string()))?
+}

@@ -1,0 +1,137 @@
+//! Starting shims, and finding again those of a daemon that was here before.
+
+use super::lock;
+use crate::shim::packet::Connection;
+use crate::shim::protocol::Request;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket, socketpair};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// How long a shim that has said its last word may take to end.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+
+/// Starts shims; the tests have one that makes no process.
+pub trait Launch: Send + Sync {
+    /// A shim that waits for its [`Request::Start`]. Called where a tokio runtime is.
+    ///
+    /// # Errors
+    /// What the system answers.
+    fn launch(&self) -> io::Result<Launched>;
+
+    /// Makes the next launch faster, when nothing else is to be done.
+    fn prepare_next(&self) {}
+}
+
+/// A shim without a container.
+pub struct Launched {
+    pub connection: OwnedFd,
+    pub process: ShimProcess,
+    /// It was started before it was asked for.
+    pub spare: bool,
+}
+
+/// The shim's process, as far as it is this daemon's child.
+pub struct ShimProcess(Option<tokio::process::Child>);
+
+impl ShimProcess {
+    /// Not our child: a shim of the daemon before, or of a test.
+    pub fn foreign() -> Self {
+        ShimProcess(None)
+    }
+
+    /// The pid, as this process numbers it; 0 when it is not ours.
+    pub fn pid(&self) -> u32 {
+        self.0.as_ref().and_then(tokio::process::Child::id).unwrap_or(0)
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Waits for its end, so that no zombie stays; one that does not end in time is killed.
+    pub async fn reap(mut self) {
+        if let Some(child) = &mut self.0
+            && tokio::time::timeout(LAST_MOMENT, child.wait()).await.is_err()
+        {
+            let _ = child.kill().await;
+        }
+    }
+}
+
+/// Runs this program again as `rdock shim`.
+pub struct Shims {
+    /// Directory of `shim.log`, where what shims have to complain about goes.
+    run: PathBuf,
+    /// Name of the control groups that a spare shim makes in advance: this and a number. None: no spare shims.
+    spare_group: Option<String>,
+    spare: Mutex<(u64, Option<Launched>)>,
+}
+
+impl Shims {
+    /// `spare_group`: `rdock-<tag>/spare`, to keep one shim ready; none to start each when it is asked for.
+    pub fn new(run: PathBuf, spare_group: Option<String>) -> Shims {
+        Shims { run, spare_group, spare: Mutex::default() }
+    }
+
+    /// Standard input is the connection; no environment, so nothing of the daemon's gets into a container; no code
+    /// runs between fork and exec, so that posix_spawn(3) is used and this process is not copied.
+    fn spawn(&self) -> io::Result<Launched> {
+        let (mine, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let log = OpenOptions::new().create(true).append(true).open(self.run.join("shim.log"))?;
+        let child = tokio::process::Command::new("/proc/self/exe")
+            .arg("shim")
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(log))
+            .spawn()?;
+        Ok(Launched { connection: mine, process: ShimProcess(Some(child)), spare: false })
+    }
+}
+
+impl Launch for Shims {
+    fn launch(&self) -> io::Result<Launched> {
+        let spare = lock(&self.spare).1.take();
+        if let Some(mut spare) = spare
+            && spare.process.is_alive()
+        {
+            return Ok(Launched { spare: true, ..spare });
+        }
+        self.spawn()
+    }
+
+    fn prepare_next(&self) {
+        let Some(group) = &self.spare_group else { return };
+        let mut spare = lock(&self.spare);
+        if spare.1.is_some() {
+            return;
+        }
+        // A spare that can't be had is no error: the next launch starts its own.
+        let Ok(launched) = self.spawn() else { return };
+        spare.0 += 1;
+        let cgroup = format!("{group}-{}-{}", std::process::id(), spare.0);
+        let asked =
+            launched.connection.try_clone().and_then(|c| Connection::new(c).send(&Request::Prepare { cgroup }, &[]));
+        if asked.is_ok() {
+            spare.1 = Some(launched);
+        }
+    }
+}
+
+/// Connects to the shim that listens in this run directory.
+///
+/// # Errors
+/// `NotFound` where none was, `ConnectionRefused` where one was killed.
+pub fn reconnect(run_dir: &Path) -> io::Result<OwnedFd> {
+    let connection = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    // Paths of unix sockets are short (108 bytes): the directory is named by its descriptor.
+    let directory = File::open(run_dir)?;
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join("shim.sock");
+    connect(connection.as_raw_fd(), &UnixAddr::new(&short)?)?;
+    Ok(connection)
+}
