@@ -1,1 +1,339 @@
-fn main() {}
+//! How long a whole `run --rm` of a program that does nothing takes: rdock beside what else runs containers here.
+//!
+//! `cargo bench --bench run_rm [-- --rounds N] [--enforce]`. All contestants take turns, round by round, so that
+//! whatever else the machine does hits all of them alike; only ratios in one run count. Needs root. What is not
+//! installed is left out, and said.
+
+// A benchmark starts processes and prints, as the tests do.
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+const RDOCK: &str = env!("CARGO_BIN_EXE_rdock");
+
+/// One figure that must not be missed: `ours` divided by `theirs` is at most `bar`; `aim` is where it should be.
+struct Bar {
+    ours: &'static str,
+    theirs: &'static str,
+    bar: f64,
+    aim: f64,
+}
+
+const BARS: [Bar; 3] = [
+    Bar { ours: "rdock run --rm", theirs: "docker run --rm", bar: 1.0 / 15.0, aim: 1.0 / 33.0 },
+    Bar { ours: "rdock run --rm", theirs: "runc run", bar: 0.6, aim: 0.25 },
+    Bar { ours: "rdock --explain=json", theirs: "rdock run --rm", bar: 1.10, aim: 1.05 },
+];
+
+/// Something that runs a no-op in namespaces of its own.
+struct Contestant {
+    name: &'static str,
+    command: Box<dyn Fn() -> Command>,
+    times: Vec<Duration>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rounds = arguments
+        .iter()
+        .position(|a| a == "--rounds")
+        .and_then(|at| arguments.get(at + 1)?.parse().ok())
+        .unwrap_or(30usize);
+    let enforce = arguments.iter().any(|a| a == "--enforce");
+    if !nix::unistd::geteuid().is_root() {
+        println!("run_rm: needs root; nothing measured");
+        return ExitCode::from(u8::from(enforce));
+    }
+    match measure(rounds) {
+        Ok(contestants) => {
+            let met = report(&contestants, rounds);
+            ExitCode::from(u8::from(enforce && !met))
+        }
+        Err(error) => {
+            println!("run_rm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(rounds: usize) -> io::Result<Vec<Contestant>> {
+    let arena = Arena::new()?;
+    let mut contestants = arena.contestants()?;
+    for contestant in &mut contestants {
+        // Caches warm, daemons awake; and a contestant that fails is told before anything is measured.
+        for _ in 0..2 {
+            once(contestant)?;
+        }
+    }
+    for round in 0..rounds {
+        // Another one begins each time, so that none always comes after the same other.
+        let count = contestants.len();
+        for turn in 0..count {
+            let contestant = &mut contestants[(round + turn) % count];
+            let time = once(contestant)?;
+            contestant.times.push(time);
+        }
+    }
+    Ok(contestants)
+}
+
+fn once(contestant: &Contestant) -> io::Result<Duration> {
+    let mut command = (contestant.command)();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let output = command.output()?;
+    let time = start.elapsed();
+    if output.status.success() {
+        return Ok(time);
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(io::Error::other(format!("{}: {}: {}", contestant.name, output.status, said.trim())))
+}
+
+fn median(times: &[Duration]) -> f64 {
+    let mut times: Vec<f64> = times.iter().map(|t| t.as_secs_f64() * 1000.0).collect();
+    times.sort_by(f64::total_cmp);
+    match times.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => times[n / 2],
+        n => (times[n / 2 - 1] + times[n / 2]) / 2.0,
+    }
+}
+
+/// Prints the figures; whether all bars that could be measured were met.
+fn report(contestants: &[Contestant], rounds: usize) -> bool {
+    println!("a whole run of a no-op, start to end, {rounds} rounds in turns (ms)\n");
+    println!("{:<24}{:>9}{:>9}{:>9}", "", "median", "least", "most");
+    for c in contestants {
+        let ms = |t: Option<&Duration>| t.map_or(f64::NAN, |t| t.as_secs_f64() * 1000.0);
+        println!(
+            "{:<24}{:>9.2}{:>9.2}{:>9.2}",
+            c.name,
+            median(&c.times),
+            ms(c.times.iter().min()),
+            ms(c.times.iter().max())
+        );
+    }
+    println!();
+    let mut all_met = true;
+    for bar in BARS {
+        let of = |name: &str| contestants.iter().find(|c| c.name == name).map(|c| median(&c.times));
+        let label = format!("{} : {}", bar.ours, bar.theirs);
+        match (of(bar.ours), of(bar.theirs)) {
+            (Some(ours), Some(theirs)) => {
+                let ratio = ours / theirs;
+                let met = ratio <= bar.bar;
+                all_met &= met;
+                let verdict = if met { "met" } else { "MISSED" };
+                println!("{label:<42}{ratio:>8.3}   bar {:.3} {verdict}, aim {:.3}", bar.bar, bar.aim);
+            }
+            _ => println!("{label:<42}{:>8}   not measured: not installed, or it does not run here", "-"),
+        }
+    }
+    all_met
+}
+
+/// All that is needed for the contest, in one directory; ended and removed when it goes.
+struct Arena {
+    dir: tempfile::TempDir,
+    dockerd: Option<Dockerd>,
+}
+
+impl Arena {
+    fn new() -> io::Result<Arena> {
+        let dir = tempfile::Builder::new().prefix("rdbench").tempdir()?;
+        std::fs::create_dir_all(dir.path().join("home"))?;
+        let mut arena = Arena { dir, dockerd: None };
+        let pulled = arena.rdock(&["pull", "-q", "hello-world"]).output()?;
+        if !pulled.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&pulled.stderr).into_owned()));
+        }
+        arena.make_root()?;
+        arena.dockerd = Dockerd::start(arena.dir.path(), &arena.root())?;
+        Ok(arena)
+    }
+
+    fn rdock(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(RDOCK);
+        command.args(args).env("RDOCK_HOME", self.dir.path().join("home")).env("LANG", "C.UTF-8");
+        command
+    }
+
+    /// The same no-op for all: a root directory with the one program of hello-world's layer.
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("bundle/rootfs")
+    }
+
+    fn make_root(&self) -> io::Result<()> {
+        std::fs::create_dir_all(self.root())?;
+        let layers = std::fs::read_dir(self.dir.path().join("home/data/snapshots"))?;
+        for layer in layers {
+            let program = layer?.path().join("diff/hello");
+            if program.exists() {
+                std::fs::copy(program, self.root().join("hello"))?;
+                for dir in ["proc", "dev", "sys"] {
+                    std::fs::create_dir_all(self.root().join(dir))?;
+                }
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("hello-world's layer has no /hello"))
+    }
+
+    fn contestants(&self) -> io::Result<Vec<Contestant>> {
+        let mut all = Vec::new();
+        let mut add = |name, command: Box<dyn Fn() -> Command>| {
+            all.push(Contestant { name, command, times: Vec::new() });
+        };
+        let home = self.dir.path().join("home");
+        let rdock = move |args: &[&str]| {
+            let mut command = Command::new(RDOCK);
+            command.args(args).env("RDOCK_HOME", &home).env("LANG", "C.UTF-8");
+            command
+        };
+        let explaining = rdock.clone();
+        add("rdock run --rm", Box::new(move || rdock(&["run", "--rm", "--network", "none", "hello-world"])));
+        add(
+            "rdock --explain=json",
+            Box::new(move || {
+                explaining(&["--explain=json:/dev/null", "run", "--rm", "--network", "none", "hello-world"])
+            }),
+        );
+        let root = self.root();
+        if installed("unshare") {
+            add(
+                "unshare + chroot",
+                Box::new(move || {
+                    let mut command = Command::new("unshare");
+                    command.args(["--fork", "--pid", "--mount", "--uts", "--ipc", "--net", "chroot"]);
+                    command.arg(&root).arg("/hello");
+                    command
+                }),
+            );
+        }
+        if installed("runc") {
+            let bundle = self.make_bundle()?;
+            let state = self.dir.path().join("runc");
+            add(
+                "runc run",
+                Box::new(move || {
+                    let mut command = Command::new("runc");
+                    command.arg("--root").arg(&state).args(["run", "--bundle"]).arg(&bundle).arg("rdock-bench");
+                    command
+                }),
+            );
+        } else {
+            println!("runc is not installed: left out");
+        }
+        match &self.dockerd {
+            Some(dockerd) => {
+                let host = dockerd.host.clone();
+                add(
+                    "docker run --rm",
+                    Box::new(move || {
+                        let mut command = Command::new("docker");
+                        command.args(["-H", &host, "run", "--rm", "--net", "none", "noop", "/hello"]);
+                        command
+                    }),
+                );
+            }
+            None => println!("docker is not installed, or its daemon does not start here: left out"),
+        }
+        Ok(all)
+    }
+
+    /// An OCI bundle around the root directory, as `runc spec` makes it.
+    fn make_bundle(&self) -> io::Result<PathBuf> {
+        let bundle = self.dir.path().join("bundle");
+        let made = Command::new("runc").arg("spec").current_dir(&bundle).status()?;
+        if !made.success() {
+            return Err(io::Error::other("runc spec failed"));
+        }
+        let path = bundle.join("config.json");
+        let mut spec: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        spec["process"]["terminal"] = false.into();
+        spec["process"]["args"] = vec!["/hello"].into();
+        std::fs::write(path, serde_json::to_vec(&spec)?)?;
+        Ok(bundle)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let _ = self.rdock(&["daemon", "stop"]).output();
+        drop(self.dockerd.take());
+    }
+}
+
+fn installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+}
+
+/// A Docker daemon of the benchmark's own: its own directories and socket, no bridge, no firewall rules.
+struct Dockerd {
+    child: Child,
+    host: String,
+    dir: PathBuf,
+}
+
+impl Dockerd {
+    fn start(dir: &Path, root: &Path) -> io::Result<Option<Dockerd>> {
+        if !installed("dockerd") || !installed("docker") || !installed("containerd") {
+            return Ok(None);
+        }
+        let dir = dir.join("docker");
+        std::fs::create_dir_all(&dir)?;
+        let host = format!("unix://{}", dir.join("docker.sock").display());
+        let log = std::fs::File::create(dir.join("log"))?;
+        let mut command = Command::new("dockerd");
+        command
+            .args(["--host", &host, "--iptables=false", "--ip6tables=false", "--bridge=none"])
+            .args(["--storage-driver", "overlay2"])
+            .arg("--data-root")
+            .arg(dir.join("data"))
+            .arg("--exec-root")
+            .arg(dir.join("exec"))
+            .arg("--pidfile")
+            .arg(dir.join("pid"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let dockerd = Dockerd { child: command.spawn()?, host, dir };
+        Ok(dockerd.ready(root).then_some(dockerd))
+    }
+
+    /// Waits until it answers, and gives it the image.
+    fn ready(&self, root: &Path) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let answers =
+            || Command::new("docker").args(["-H", &self.host, "version"]).output().is_ok_and(|o| o.status.success());
+        while !answers() {
+            let alive = std::path::Path::new(&format!("/proc/{}/exe", self.child.id())).exists();
+            if Instant::now() > deadline || !alive {
+                return false;
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        let tar = self.dir.join("root.tar");
+        let made = (|| -> io::Result<()> {
+            let mut archive = tar::Builder::new(std::fs::File::create(&tar)?);
+            archive.append_path_with_name(root.join("hello"), "hello")?;
+            archive.finish()
+        })();
+        let import = Command::new("docker").args(["-H", &self.host, "import"]).arg(&tar).arg("noop").output();
+        made.is_ok() && import.is_ok_and(|o| o.status.success())
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        // It ends its own containerd and unmounts what it has mounted.
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}

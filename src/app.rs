@@ -1,6 +1,25 @@
 //! Composition root: where everything of one rdock lives, and which kernel it uses.
 
-use std::path::PathBuf;
+use crate::cli::error::Failure;
+use crate::cli::{self, Processes};
+use crate::client::{Endpoint, autostart};
+use crate::daemon::engine::About;
+use crate::daemon::place::Place;
+use crate::daemon::sources::{HubConfig, Sources};
+use crate::daemon::{self, Engine};
+use crate::images::Images;
+use crate::kernel::Kernel;
+use crate::kernel::linux::LinuxKernel;
+use crate::kernel::traced::Traced;
+use crate::registry::{lab_images, server};
+use crate::runtime::rootless;
+use crate::trace;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Where one rdock keeps its things (`interface.md`): two homes never disturb each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,4 +62,157 @@ impl Home {
         let sum = sha2::Sha256::digest(self.data.as_os_str().as_encoded_bytes());
         sum.iter().take(4).map(|b| format!("{b:02x}")).collect()
     }
+}
+
+/// The command line of the client; the daemon is one of its commands.
+pub fn cli() -> ExitCode {
+    let home = Home::from_env();
+    let processes = Processes {
+        socket: home.socket(),
+        run: home.run,
+        program: std::env::current_exe().unwrap_or_else(|_| "rdock".into()),
+        daemon,
+        hub,
+    };
+    cli::main(std::env::args_os().skip(1).collect(), processes)
+}
+
+/// `rdock daemon [run|stop]`.
+fn daemon(args: &cli::daemon::Daemon) -> Result<(), Failure> {
+    // Asked before an ordinary user becomes root of a user namespace, and would be sent to root's places.
+    let home = Home::from_env();
+    let home = Home {
+        data: args.data_root.clone().unwrap_or(home.data),
+        run: args.exec_root.clone().unwrap_or(home.run),
+    };
+    if args.action == "stop" {
+        return daemon::stop::stop(&home.run).map_err(Failure::new);
+    }
+    let told = Told { autostarted: args.autostarted };
+    serve(args, &home, &told).map_err(|sentence| told.failed(sentence))
+}
+
+/// Everything that a daemon is made of, then the daemon, until it is asked to end.
+fn serve(args: &cli::daemon::Daemon, home: &Home, told: &Told) -> Result<(), String> {
+    let config = Config::read(args.config.as_deref())?;
+    if args.autostarted {
+        // Of its own session: what the client's terminal does to the client is not for the daemon.
+        nix::unistd::setsid().map_err(|e| format!("cannot begin a session: {e}"))?;
+    }
+    let kernel = Arc::new(Traced(LinuxKernel));
+    let root = rootless::enter(&*kernel).map_err(|e| e.to_string())?;
+    let socket = match &args.host {
+        Some(host) => Endpoint::parse(host).map_err(|e| e.to_string())?.socket,
+        None => home.socket(),
+    };
+    let (_place, listener) = Place::take(&home.data, &home.run, &socket).map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("rdock")
+        .enable_all()
+        .build()
+        .map_err(|e| format!("cannot start threads: {e}"))?;
+    let ended = runtime.block_on(async {
+        let traces = trace::transport::Hub::new();
+        trace::install(traces.clone()).map_err(|e| e.to_string())?;
+        let engine = engine(home, &config, kernel, &root, traces)?;
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| e.to_string())?;
+        told.ready();
+        daemon::serve::serve(listener, daemon::routes::router(engine), daemon::serve::asked_to_end()).await;
+        Ok(())
+    });
+    runtime.shutdown_timeout(LAST_WORDS);
+    ended
+}
+
+/// Threads for requests; waiting takes none, and unpacking has threads of its own.
+const WORKERS: usize = 2;
+/// So long the daemon waits at its end for work that cannot be called off.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+fn engine(
+    home: &Home,
+    config: &Config,
+    kernel: Arc<dyn Kernel>,
+    root: &rootless::Root,
+    traces: Arc<trace::transport::Hub>,
+) -> Result<Engine, String> {
+    let rootless = match root {
+        rootless::Root::Real => None,
+        rootless::Root::Mapped => Some("mapped"),
+        rootless::Root::Single { .. } => Some("single"),
+    };
+    let hub = HubConfig { root: home.data.join("hub"), listen: config.hub_listen()? };
+    let sources = Arc::new(Sources::new(hub));
+    let options = crate::images::Options { rootless: rootless.is_some(), userxattr: rootless.is_some() };
+    let images = Images::open(&home.data, kernel, sources.clone(), options).map_err(|e| e.to_string())?;
+    let about = Arc::new(About { id: home.tag(), data: home.data.clone(), rootless });
+    Ok(Engine { images: Arc::new(images), sources, traces, about })
+}
+
+/// The daemon's configuration file: JSON.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Config {
+    /// Where the lab hub listens: `127.0.0.1:5050`.
+    hub_listen: Option<String>,
+}
+
+impl Config {
+    fn read(path: Option<&Path>) -> Result<Config, String> {
+        let Some(path) = path else { return Ok(Config::default()) };
+        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        serde_json::from_str(&text).map_err(|e| format!("cannot understand {}: {e}", path.display()))
+    }
+
+    /// `RDOCK_HUB_LISTEN`, else the file, else a free port.
+    fn hub_listen(&self) -> Result<SocketAddr, String> {
+        let said = std::env::var("RDOCK_HUB_LISTEN").ok().filter(|v| !v.is_empty()).or(self.hub_listen.clone());
+        let address = said.unwrap_or_else(|| "127.0.0.1:0".into());
+        address.parse().map_err(|_| format!("the lab hub cannot listen on {address:?}: it must look like 127.0.0.1:5050"))
+    }
+}
+
+/// How a daemon tells its client that it listens, or why it does not: one line on standard output.
+struct Told {
+    autostarted: bool,
+}
+
+impl Told {
+    fn ready(&self) {
+        self.line(autostart::READY);
+        if self.autostarted {
+            // The client's pipe must not stay open: it is what the client waits for.
+            let _ = nix::unistd::dup2_stdout(std::io::stderr());
+        }
+    }
+
+    fn failed(&self, sentence: String) -> Failure {
+        self.line(&sentence);
+        Failure::new(format!("rdock daemon: {sentence}"))
+    }
+
+    fn line(&self, text: &str) {
+        if self.autostarted {
+            let mut out = std::io::stdout();
+            let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        }
+    }
+}
+
+/// `rdock hub serve`.
+fn hub(args: &cli::hub::HubServe) -> Result<(), Failure> {
+    let root = args.root.clone().unwrap_or_else(|| Home::from_env().data.join("hub"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
+    let store = Arc::new(crate::content::Store::open(root).map_err(Failure::new)?);
+    let catalog = lab_images::Catalog::embedded().map_err(Failure::new)?;
+    for recipe in catalog.recipes() {
+        lab_images::ensure(&store, &catalog, &recipe.name).map_err(Failure::new)?;
+    }
+    runtime.block_on(async {
+        let hub = server::Hub::serve(store, args.listen).await.map_err(Failure::new)?;
+        cli::tell(format!("the lab hub listens on {}", hub.url()));
+        daemon::serve::asked_to_end().await;
+        Ok(())
+    })
 }

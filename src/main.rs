@@ -1,8 +1,12 @@
-//! Entry point: decides which process this is. Shim and init come before anything heavy.
+//! Entry point: decides which process this is. The shim comes before anything heavy.
 
-fn main() -> std::process::ExitCode {
-    match std::env::args().nth(1).as_deref() {
+use std::ffi::OsStr;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    match words.next().as_deref().and_then(OsStr::to_str) {
         Some("shim") => rdock::shim::main(),
-        _ => std::process::ExitCode::SUCCESS,
+        _ => rdock::app::cli(),
     }
 }

@@ -1,1 +1,20 @@
+//! All tests that use the whole program: one binary, one module an area. What they share is in `suite/support`.
+//!
+//! Everything runs in parallel and in a home of its own; each test ends with the leak check. What a test needs and a
+//! machine has not got is said as `SKIPPED: …` (`.ci/run` makes that a failure for what it can install).
 
+// Tests start processes, print, and look at the system: what the engine may not do past the Kernel seam, its judge may.
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
+
+mod suite {
+    mod docker_cli;
+    mod endurance;
+    mod failures;
+    mod homes;
+    mod run;
+    mod support;
+    mod tidy;
+    mod truth;
+    mod tty;
+    mod upstream;
+}

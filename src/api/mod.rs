@@ -1,1 +1,14 @@
-//! Under construction.
+//! The wire of the Docker Engine API: what client and daemon must agree on, byte for byte.
+//!
+//! - [`version`]: which versions are spoken, and the `/v1.xx` prefix of a path;
+//! - [`error`]: kinds of errors ↔ HTTP status, `{"message": "…"}`, the only place where this is decided;
+//! - [`stdcopy`]: stdout and stderr in one stream, told apart by an 8-byte header;
+//! - [`wire`]: answers whose JSON no other crate describes exactly.
+//!
+//! Reference: the Engine API's OpenAPI description (docs.docker.com/reference/api/engine), and what the Docker
+//! command sends and understands.
+
+pub mod error;
+pub mod stdcopy;
+pub mod version;
+pub mod wire;

@@ -1,1 +1,31 @@
-//! Under construction.
+//! Speaks the Docker Engine API over a unix socket: to rdock's daemon, or to any other.
+//!
+//! - [`Client`]: one request, one answer; version negotiation; hijacked connections;
+//! - [`endpoint`]: which socket, and [`autostart`]: a daemon of our own when nothing listens;
+//! - [`stream`], [`terminal`], [`detach`]: what happens between a container and the terminal;
+//! - `containers`, `images`, `system`: the calls, one file per group of the API.
+//!
+//! Everything runs on one thread (tokio's current-thread runtime): a client lives for milliseconds.
+
+pub mod autostart;
+mod containers;
+pub mod detach;
+pub mod endpoint;
+mod error;
+mod hijack;
+mod http;
+mod images;
+mod query;
+pub mod stream;
+mod system;
+pub mod terminal;
+mod trace;
+mod traces;
+
+pub use containers::{Attach, Wait, WaitCondition};
+pub use endpoint::Endpoint;
+pub use error::ClientError;
+pub use hijack::Hijacked;
+pub use http::Client;
+pub use images::ProgressStream;
+pub use traces::TraceStream;

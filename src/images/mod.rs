@@ -1,1 +1,31 @@
-//! Under construction.
+//! Images: pulled from a registry, kept in the content store, their layers unpacked.
+//!
+//! ```text
+//! content/     what the registry sent: index, manifest, config, layer blobs; names (an OCI image layout)
+//! snapshots/   each layer, unpacked once, whichever images share it
+//! ```
+//!
+//! - [`Images`]: the door to all of it.
+//! - `pull`, `layers`: a pull, and one layer of it; several at once, each made by one only.
+//! - [`remote`]: where images come from.
+//! - [`unpack`]: one layer's tar stream → a directory; trusts nothing in it.
+//! - [`snapshots`]: where those directories are, and that a named one is whole.
+//! - `store`: which images there are, by name, id or digest.
+
+mod layers;
+mod progress;
+mod pull;
+mod registry;
+pub mod remote;
+mod service;
+pub mod snapshots;
+mod store;
+#[cfg(test)]
+mod tests;
+pub mod unpack;
+
+pub use progress::{PullProgress, human_size};
+pub use pull::{PullError, PullOutcome, PullStatus};
+pub use service::{Images, OpenError};
+pub use store::{CHOSEN, Image, ImageError, ImageSummary, Removed};
+pub use unpack::Options;

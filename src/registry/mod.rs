@@ -1,2 +1,8 @@
-//! Under construction.
+//! Where images come from: the client of the OCI distribution specification, and the lab hub, a small
+//! server of the same specification for teaching without the internet ([distribution-spec]).
+//!
+//! [distribution-spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+
+pub mod client;
 pub mod lab_images;
+pub mod server;

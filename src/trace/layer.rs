@@ -338,8 +338,7 @@ impl tracing::field::Visit for Root {
 
 fn ids_of(dispatch: &Dispatch, id: &Id) -> Option<Ids> {
     let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
-    let ids = span.extensions().get::<Ids>().copied();
-    ids
+    span.extensions().get::<Ids>().copied()
 }
 
 /// The ids of the innermost span around the caller that explains, or those of the process.

@@ -24,12 +24,12 @@ pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
     Some(match call {
         // SAFETY: setgroups(2) reads `len` group ids. The raw call acts on this thread; there is only one.
         Call::Setgroups { list } => done(unsafe { libc::syscall(libc::SYS_setgroups, list.len(), list.as_ptr()) }),
-        // SAFETY: integers only.
         Call::Setresgid { rgid, egid, sgid } => {
+            // SAFETY: integers only.
             done(unsafe { libc::syscall(libc::SYS_setresgid, *rgid, *egid, *sgid) })
         }
-        // SAFETY: integers only.
         Call::Setresuid { ruid, euid, suid } => {
+            // SAFETY: integers only.
             done(unsafe { libc::syscall(libc::SYS_setresuid, *ruid, *euid, *suid) })
         }
         Call::Capset { data } => capset(*data),

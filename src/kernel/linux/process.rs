@@ -44,8 +44,8 @@ pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
         Call::Setdomainname { name } => done(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into()),
         // SAFETY: dup3(2) takes integers.
         Call::Dup3 { oldfd, newfd } => done(unsafe { libc::dup3(oldfd.raw(), *newfd, 0) }.into()),
-        // SAFETY: close_range(2) with CLOEXEC only sets a flag on descriptors.
         Call::CloseRange { first } => {
+            // SAFETY: close_range(2) with CLOEXEC only sets a flag on descriptors.
             done(unsafe { libc::syscall(libc::SYS_close_range, *first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
         }
         _ => return None,

@@ -1,0 +1,160 @@
+//! Answers and messages whose JSON must be exact, or of which the client needs a few fields only.
+//! Unknown fields are ignored, missing ones have their Go zero value: a real Docker may be on the other side.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+/// `null` means the zero value (Go's nil slices and maps).
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
+/// Answer of `POST /containers/create`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Created {
+    /// 64 hex characters.
+    pub id: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub warnings: Vec<String>,
+}
+
+/// Answer of `POST /containers/{id}/wait`; comes when the condition holds, the headers long before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Waited {
+    pub error: Option<WaitError>,
+    /// 128+n when signal n ended the process; -1 when waiting failed.
+    pub status_code: i64,
+}
+
+/// Why waiting failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct WaitError {
+    pub message: String,
+}
+
+/// One message of the stream of `POST /images/create`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub status: String,
+    #[serde(rename = "progressDetail", skip_serializing_if = "Option::is_none")]
+    pub detail: Option<ProgressDetail>,
+    /// The bar as text, for clients that do not draw their own.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub progress: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    #[serde(rename = "errorDetail", skip_serializing_if = "Option::is_none")]
+    pub error_detail: Option<ErrorDetail>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// Bytes done and bytes in all; both absent when there is nothing to measure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProgressDetail {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}
+
+/// An error after the stream has begun.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ErrorDetail {
+    pub message: String,
+}
+
+impl Progress {
+    /// The last message of a stream that failed.
+    pub fn failed(message: String) -> Progress {
+        Progress { error_detail: Some(ErrorDetail { message: message.clone() }), error: message, ..Progress::default() }
+    }
+}
+
+/// A line of `GET /containers/json`: what `ps` shows.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerLine {
+    pub id: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub names: Vec<String>,
+    pub image: String,
+    #[serde(rename = "ImageID")]
+    pub image_id: String,
+    pub command: String,
+    /// Seconds since the epoch.
+    pub created: i64,
+    #[serde(deserialize_with = "null_is_default")]
+    pub ports: Vec<Port>,
+    pub state: String,
+    /// `Up 2 minutes`, `Exited (0) 3 seconds ago`.
+    pub status: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub labels: BTreeMap<String, String>,
+    pub size_rw: i64,
+    pub size_root_fs: i64,
+}
+
+/// A port of a container, published or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Port {
+    #[serde(rename = "IP")]
+    pub ip: String,
+    pub private_port: u16,
+    pub public_port: u16,
+    #[serde(rename = "Type")]
+    pub kind: String,
+}
+
+/// A line of `GET /images/json`: what `images` shows.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageLine {
+    pub id: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub repo_tags: Vec<String>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub repo_digests: Vec<String>,
+    /// Seconds since the epoch.
+    pub created: i64,
+    /// Bytes, unpacked.
+    pub size: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_has_the_fields_that_docker_sends() {
+        let line = |p: &Progress| serde_json::to_string(p).unwrap();
+        let started = Progress {
+            status: "Pulling fs layer".into(),
+            detail: Some(ProgressDetail::default()),
+            id: "c2d16440bc04".into(),
+            ..Progress::default()
+        };
+        assert_eq!(line(&started), r#"{"status":"Pulling fs layer","progressDetail":{},"id":"c2d16440bc04"}"#);
+        assert_eq!(line(&Progress::failed("no".into())), r#"{"errorDetail":{"message":"no"},"error":"no"}"#);
+    }
+
+    #[test]
+    fn null_lists_are_empty() {
+        let line: ImageLine = serde_json::from_str(r#"{"Id":"sha256:1","RepoTags":null,"Size":3}"#).unwrap();
+        assert_eq!((line.repo_tags.len(), line.size), (0, 3));
+    }
+
+    #[test]
+    fn waited_has_dockers_order() {
+        let waited = Waited { error: None, status_code: 3 };
+        assert_eq!(serde_json::to_string(&waited).unwrap(), r#"{"Error":null,"StatusCode":3}"#);
+    }
+}

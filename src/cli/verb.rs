@@ -1,0 +1,102 @@
+//! What a command is: its options, its arguments, its action.
+
+use super::args::{self, Arity, Scanned, Shape};
+use super::error::{ENGINE_FAILED, Failure};
+use super::{Context, help};
+use clap::error::{ContextKind, ContextValue};
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+
+/// One command of the client: the options are the fields (clap), the action is [`Verb::run`].
+pub trait Verb: clap::Args {
+    /// As it is typed: `run`, or `hub serve`.
+    const NAME: &'static str;
+    /// One line for the list of commands.
+    const ABOUT: &'static str;
+    /// `[OPTIONS] IMAGE [COMMAND] [ARG...]`
+    const USAGE: &'static str;
+    const ARITY: Arity;
+    /// Options may come after arguments too.
+    const INTERSPERSED: bool = true;
+
+    /// Does it; the exit status.
+    fn run(self, cx: &Context) -> Result<u8, Failure>;
+}
+
+/// A command in the table.
+pub struct Entry {
+    pub name: &'static str,
+    pub about: &'static str,
+    run: fn(&Context, &[OsString]) -> Result<u8, Failure>,
+}
+
+impl Entry {
+    pub const fn of<V: Verb>() -> Entry {
+        Entry { name: V::NAME, about: V::ABOUT, run: launch::<V> }
+    }
+
+    pub fn run(&self, cx: &Context, words: &[OsString]) -> Result<u8, Failure> {
+        (self.run)(cx, words)
+    }
+}
+
+fn launch<V: Verb>(cx: &Context, words: &[OsString]) -> Result<u8, Failure> {
+    let path = format!("rdock {}", V::NAME);
+    let shape = Shape { path: &path, usage: V::USAGE, arity: V::ARITY, interspersed: V::INTERSPERSED };
+    match parse::<V>(&shape, words)? {
+        Some(verb) => verb.run(cx),
+        None => Ok(0),
+    }
+}
+
+/// The options and arguments of `V`; none when only help was asked for (and printed).
+pub fn parse<V: Verb>(shape: &Shape<'_>, words: &[OsString]) -> Result<Option<V>, Failure> {
+    let command = V::augment_args(clap::Command::new(V::NAME).no_binary_name(true).disable_help_flag(true));
+    let command = command.about(V::ABOUT);
+    let (mut canonical, arguments) = match args::scan(&command, shape, words)? {
+        Scanned::Help => {
+            let text = help::of_command(&command, shape, crate::client::terminal::size().map(|s| s.columns));
+            print(&text)?;
+            return Ok(None);
+        }
+        Scanned::Words { options, arguments } => (options, arguments),
+    };
+    canonical.push("--".into());
+    canonical.extend(arguments);
+    let matches = command.try_get_matches_from(canonical).map_err(|e| complain(&e, shape))?;
+    V::from_arg_matches(&matches).map(Some).map_err(|e| complain(&e, shape))
+}
+
+/// clap's remaining complaints are about values; in Docker's form.
+fn complain(error: &clap::Error, shape: &Shape<'_>) -> Failure {
+    let (path, usage) = (shape.path, shape.usage);
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let sentence = match (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue)) {
+        (Some(arg), Some(value)) => {
+            let flag = arg.split([' ', '=']).next().unwrap_or(arg);
+            let cause = std::error::Error::source(error).map(|s| format!(": {s}")).unwrap_or_default();
+            format!("invalid argument {value:?} for {flag:?} flag{cause}")
+        }
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    };
+    Failure::new(format!("{sentence}\n\nUsage:  {path} {usage}\n\nRun '{path} --help' for more information"))
+        .status(ENGINE_FAILED)
+}
+
+/// Writes a command's answer to standard output; a reader that has gone is no failure worth words.
+pub fn print(text: &str) -> Result<(), Failure> {
+    std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()).map_err(|e| match e.kind() {
+        std::io::ErrorKind::BrokenPipe => Failure::silent(141),
+        _ => Failure::new(format!("cannot write the output: {e}")),
+    })
+}
+
+/// Writes a line for the person to standard error.
+pub fn tell(text: impl AsRef<OsStr>) {
+    let mut line = text.as_ref().as_encoded_bytes().to_vec();
+    line.push(b'\n');
+    let _ = std::io::stderr().write_all(&line);
+}

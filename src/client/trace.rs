@@ -1,0 +1,79 @@
+//! The client's own steps of an explanation, and the header that ties the daemon's steps to them.
+
+use crate::trace::{self, Actor};
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+/// Tells that a request is sent; the `traceparent` header for what the daemon does with it.
+pub(super) fn sending(method: &Method, path: &str, body: Option<&Value>) -> Option<String> {
+    if !trace::enabled() || path.contains("/rdock/v1/trace") {
+        return None;
+    }
+    let short = body.map(shorten);
+    let mut step = trace::step(Actor::Client, "api.request")
+        .why("the client does nothing itself: it asks the daemon, over HTTP on a unix socket")
+        .arg("method", method.as_str())
+        .arg("path", path);
+    if let Some(short) = &short {
+        step = step.arg("body", short);
+    }
+    let parent = step.span().in_scope(trace::current_context).map(|(trace, span)| format!("00-{trace}-{span}-01"));
+    step.ok(Value::Null, || match &short {
+        Some(body) => format!("──▶ {method} {path}  {body}"),
+        None => format!("──▶ {method} {path}"),
+    });
+    parent
+}
+
+/// Tells what came back.
+pub(super) fn answered(path: &str, status: StatusCode, body: &[u8]) {
+    if !trace::enabled() || path.contains("/rdock/v1/trace") || path == "/_ping" {
+        return;
+    }
+    let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let text = |key: &str| json.get(key).and_then(Value::as_str).map(str::to_owned);
+    let step = trace::step(Actor::Client, "api.answer");
+    let status = status.as_u16();
+    let size = body.len();
+    match text("message").filter(|_| status >= 400) {
+        Some(message) => step.fail(&status.to_string(), &message, || format!("◀── {status} {message}")),
+        None => {
+            let id = text("Id").map(|id| format!(" {}", id.chars().take(12).collect::<String>())).unwrap_or_default();
+            step.ok(json!({"status": status, "size": size}), || format!("◀── {status}{id}"));
+        }
+    }
+}
+
+/// A body without what is at its zero value: what the user asked for, in one short line.
+fn shorten(body: &Value) -> Value {
+    match body {
+        Value::Object(fields) => {
+            let kept: Map<String, Value> =
+                fields.iter().map(|(k, v)| (k.clone(), shorten(v))).filter(|(_, v)| !is_zero(v)).collect();
+            Value::Object(kept)
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(n) => n.as_i64() == Some(0) || n.as_i64() == Some(-1),
+        Value::String(s) => s.is_empty(),
+        Value::Array(items) => items.iter().all(is_zero),
+        Value::Object(fields) => fields.values().all(is_zero),
+        Value::Bool(true) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_body_keeps_what_was_asked_for() {
+        let body = json!({"Image": "centos", "Tty": false, "Cmd": null, "Env": [], "HostConfig": {"AutoRemove": true, "Memory": 0, "ConsoleSize": [0, 0]}});
+        assert_eq!(shorten(&body).to_string(), r#"{"Image":"centos","HostConfig":{"AutoRemove":true}}"#);
+    }
+}

@@ -1,0 +1,20 @@
+//! The routes, one file per group of the API.
+
+mod images;
+mod query;
+mod system;
+mod traces;
+
+use super::{Engine, serve};
+use axum::Router;
+
+/// The Engine API and rdock's own additions, without version prefixes.
+pub fn router(engine: Engine) -> Router {
+    Router::new()
+        .merge(system::routes())
+        .merge(images::routes())
+        .merge(traces::routes())
+        .fallback(serve::not_found)
+        .method_not_allowed_fallback(serve::not_found)
+        .with_state(engine)
+}

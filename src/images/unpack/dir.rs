@@ -1,0 +1,220 @@
+//! Directories as descriptors: every effect names a single component below an open directory, so that no symbolic
+//! link that a layer brings can lead out of its root.
+
+use crate::kernel::{Call, Errno, Fd, Kernel};
+use nix::fcntl::{OFlag, ResolveFlag};
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A descriptor that came out of a call. Closed when dropped.
+struct Handle<'k> {
+    kernel: &'k dyn Kernel,
+    fd: i32,
+}
+
+impl Drop for Handle<'_> {
+    fn drop(&mut self) {
+        // A local file system has reported every failure at write(2) already.
+        let _ = self.kernel.call(&Call::Close { fd: Fd::Raw(self.fd) });
+    }
+}
+
+/// A new file, open for writing.
+pub struct NewFile<'k>(Handle<'k>);
+
+impl NewFile<'_> {
+    pub fn write_all(&self, data: &[u8]) -> Result<(), Errno> {
+        self.0.kernel.write_all(self.0.fd, data)
+    }
+}
+
+/// An open directory.
+pub struct Dir<'k>(Handle<'k>);
+
+impl<'k> Dir<'k> {
+    /// Opens a directory of the host by its path. Only for places of our own (the data directory).
+    pub fn open(kernel: &'k dyn Kernel, path: &Path) -> Result<Dir<'k>, Errno> {
+        Self::openat2(kernel, Fd::Cwd, path, ResolveFlag::empty())
+    }
+
+    /// Opens a directory below this one. Symbolic links on the way, the last component included, are followed as
+    /// if this directory were `/`: neither an absolute target nor `..` leads out of it (openat2(2)
+    /// `RESOLVE_IN_ROOT`).
+    pub fn open_in_root(&self, path: &Path) -> Result<Dir<'k>, Errno> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        Self::openat2(self.0.kernel, self.fd(), path, resolve)
+    }
+
+    /// Opens the directory `name` in this one; a symbolic link is `ELOOP`.
+    pub fn open_child(&self, name: &Path) -> Result<Dir<'k>, Errno> {
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        Self::openat2(self.0.kernel, self.fd(), name, resolve)
+    }
+
+    fn openat2(kernel: &'k dyn Kernel, dirfd: Fd, path: &Path, resolve: ResolveFlag) -> Result<Dir<'k>, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        open(kernel, dirfd, path, flags, 0, resolve).map(Dir)
+    }
+
+    /// Makes the file `name`, which must not be there, with these permission bits less the umask.
+    pub fn create_file(&self, name: &Path, mode: u32) -> Result<NewFile<'k>, Errno> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        open(self.0.kernel, self.fd(), name, flags, mode, resolve).map(NewFile)
+    }
+
+    pub fn fd(&self) -> Fd {
+        Fd::Raw(self.0.fd)
+    }
+
+    /// Does a call that gives nothing back.
+    pub fn call(&self, call: &Call) -> Result<(), Errno> {
+        self.0.kernel.call(call).map(drop)
+    }
+
+    /// What is known of `name` in this directory (of the directory itself for `.`), links not followed.
+    pub fn stat(&self, name: &Path) -> io::Result<Metadata> {
+        self.by_proc().join(name).symlink_metadata()
+    }
+
+    /// Names in this directory.
+    pub fn names(&self) -> io::Result<impl Iterator<Item = io::Result<std::fs::DirEntry>> + use<>> {
+        std::fs::read_dir(self.by_proc())
+    }
+
+    /// The magic link of proc_pid_fd(5): leads to this very directory, however it is called by now.
+    fn by_proc(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.fd))
+    }
+
+    pub fn unlink(&self, name: &Path) -> Result<(), Errno> {
+        self.unlinkat(name, false)
+    }
+
+    fn unlinkat(&self, name: &Path, remove_dir: bool) -> Result<(), Errno> {
+        self.call(&Call::Unlinkat { dirfd: self.fd(), pathname: name.to_path_buf(), remove_dir })
+    }
+
+    pub fn mkdir(&self, name: &Path, mode: u32) -> Result<(), Errno> {
+        self.call(&Call::Mkdirat { dirfd: self.fd(), pathname: name.to_path_buf(), mode })
+    }
+
+    pub fn rename(&self, name: &Path, to: &Dir<'_>, new_name: &Path) -> Result<(), Errno> {
+        self.call(&Call::Renameat {
+            olddirfd: self.fd(),
+            oldpath: name.to_path_buf(),
+            newdirfd: to.fd(),
+            newpath: new_name.to_path_buf(),
+        })
+    }
+}
+
+fn open<'k>(
+    kernel: &'k dyn Kernel,
+    dirfd: Fd,
+    path: &Path,
+    flags: OFlag,
+    mode: u32,
+    resolve: ResolveFlag,
+) -> Result<Handle<'k>, Errno> {
+    let ret = kernel.call(&Call::Openat2 { dirfd, pathname: path.to_path_buf(), flags, mode, resolve })?;
+    let fd = ret.fd().ok_or(Errno::EBADF)?;
+    Ok(Handle { kernel, fd })
+}
+
+/// Removes `name` and everything below it; nothing there is fine.
+///
+/// A layer may nest directories deeper than any path or any stack: directories two levels down are moved up to
+/// the first level until all are empty, so that depth costs neither memory nor descriptors.
+pub fn remove_tree(parent: &Dir<'_>, name: &Path) -> io::Result<()> {
+    match parent.stat(name) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Ok(parent.unlink(name)?),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    }
+    let top = parent.open_child(name)?;
+    let mut moved = 0u64;
+    loop {
+        let mut found = false;
+        for entry in top.names()? {
+            found = true;
+            let entry = entry?;
+            let child = PathBuf::from(entry.file_name());
+            if !entry.file_type()?.is_dir() {
+                top.unlink(&child)?;
+                continue;
+            }
+            empty_into(&top, &child, &mut moved)?;
+            top.unlinkat(&child, true)?;
+        }
+        if !found {
+            break;
+        }
+    }
+    drop(top);
+    Ok(parent.unlinkat(name, true)?)
+}
+
+/// Empties the directory `child` of `top`: files are unlinked, directories move up into `top`.
+fn empty_into(top: &Dir<'_>, child: &Path, moved: &mut u64) -> io::Result<()> {
+    let dir = top.open_child(child)?;
+    for entry in dir.names()? {
+        let entry = entry?;
+        let name = PathBuf::from(entry.file_name());
+        if !entry.file_type()?.is_dir() {
+            dir.unlink(&name)?;
+            continue;
+        }
+        loop {
+            // A directory that is not empty is never replaced, so a name that is taken is found out.
+            *moved += 1;
+            let free = PathBuf::from(format!("#{moved}"));
+            match dir.rename(&name, top, &free) {
+                Err(Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR) => {}
+                done => break done?,
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::linux::LinuxKernel;
+
+    #[test]
+    fn remove_tree_removes_what_is_deeper_than_any_path() {
+        let home = tempfile::tempdir().unwrap();
+        let top = home.path().join("top");
+        std::fs::create_dir(&top).unwrap();
+        let base = Dir::open(&LinuxKernel, home.path()).unwrap();
+        let mut dir = base.open_child(Path::new("top")).unwrap();
+        for _ in 0..5000 {
+            dir.mkdir(Path::new("d"), 0o755).unwrap();
+            dir = dir.open_child(Path::new("d")).unwrap();
+        }
+        std::fs::write(top.join("#1"), "in the way").unwrap();
+        drop(dir);
+        remove_tree(&base, Path::new("top")).unwrap();
+        assert!(!top.exists());
+        remove_tree(&base, Path::new("top")).unwrap();
+    }
+
+    #[test]
+    fn remove_tree_does_not_follow_links() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("canary")).unwrap();
+        std::fs::write(home.path().join("canary/file"), "x").unwrap();
+        std::fs::create_dir_all(home.path().join("top/sub")).unwrap();
+        for at in ["top/link", "top/sub/link"] {
+            std::os::unix::fs::symlink(home.path().join("canary"), home.path().join(at)).unwrap();
+        }
+        let base = Dir::open(&LinuxKernel, home.path()).unwrap();
+        remove_tree(&base, Path::new("top")).unwrap();
+        assert!(home.path().join("canary/file").exists());
+    }
+}

@@ -1,0 +1,138 @@
+//! Unpacks one layer: a tar stream becomes a directory, in one pass over the bytes as they arrive.
+//!
+//! On the way the compressed bytes get their digest (the blob's name) and go into the content store, and the
+//! uncompressed ones get theirs (the diff id). Neither is known before the last byte, so a layer is made in a
+//! place of its own and gets its name only when both were right.
+//!
+//! A layer is not trusted. No name in it reaches anything outside its root: see [`names`] and [`dir`].
+
+mod archive;
+mod attributes;
+mod dir;
+mod error;
+mod make;
+mod names;
+mod stream;
+mod tree;
+mod whiteout;
+
+#[cfg(test)]
+pub(in crate::images) mod tests;
+
+pub use archive::ArchiveError;
+pub use dir::{Dir, remove_tree};
+pub use error::UnpackError;
+pub use stream::Pieces;
+pub use tree::{Options, Report};
+
+use crate::oci::Digest;
+use archive::Archive;
+use std::io::{self, BufReader, Read, Write};
+use stream::{Digesting, Inflate, Intake};
+use tree::{EntryError, Tree};
+
+/// How much of a file is read and written at once, in bytes.
+const BUFFER: usize = 256 * 1024;
+
+/// What the manifest and the image config say of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// Size of the blob in bytes.
+    pub size: u64,
+    /// Digest of the uncompressed tar stream.
+    pub diff_id: Digest,
+}
+
+/// What came out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    pub report: Report,
+    /// `gzip`, `zstd` or `tar`.
+    pub compression: &'static str,
+}
+
+/// Unpacks the blob that comes in `pieces` into the new directory `diff` of `place`. `keep` gets every byte of it.
+/// When this fails the caller removes `place`.
+pub fn unpack(
+    place: Dir<'_>,
+    options: Options,
+    expected: &Expected,
+    pieces: Pieces,
+    keep: Option<&mut (dyn Write + Send)>,
+) -> Result<Unpacked, UnpackError> {
+    let mut intake = Intake::new(pieces, expected.size, keep);
+    let unpacked = inflate_and_make(place, options, &mut intake);
+    if let Err(UnpackError::NoSpace { .. } | UnpackError::Call { .. }) = &unpacked
+        && !intake.is_faulty()
+    {
+        // It is this host that failed; the rest of the blob would not change that.
+        return unpacked.map(|(unpacked, _)| unpacked);
+    }
+    // A blob that is not what it should be explains every other error.
+    check(intake, expected)?;
+    let (unpacked, diff_id) = unpacked?;
+    if diff_id != expected.diff_id {
+        return Err(UnpackError::WrongDiffId { expected: expected.diff_id.clone(), got: diff_id });
+    }
+    Ok(unpacked)
+}
+
+/// Keeps the blob without unpacking it, checked in the same way.
+pub fn keep_only(expected: &Expected, pieces: Pieces, keep: &mut (dyn Write + Send)) -> Result<(), UnpackError> {
+    check(Intake::new(pieces, expected.size, Some(keep)), expected)
+}
+
+fn check(intake: Intake<'_>, expected: &Expected) -> Result<(), UnpackError> {
+    let got = intake.finish()?;
+    if got == expected.digest {
+        return Ok(());
+    }
+    Err(UnpackError::DigestMismatch { expected: expected.digest.clone(), got })
+}
+
+fn inflate_and_make(
+    place: Dir<'_>,
+    options: Options,
+    intake: &mut Intake<'_>,
+) -> Result<(Unpacked, Digest), UnpackError> {
+    let mut tree = Tree::create(place, options).map_err(|e| of_entry(b"/", e))?;
+    let inflate = Inflate::new(intake).map_err(UnpackError::Decompress)?;
+    let compression = inflate.name();
+    let mut archive = Archive::new(BufReader::with_capacity(BUFFER / 4, Digesting::new(inflate)));
+    let mut buffer = vec![0; BUFFER];
+    make_entries(&mut tree, &mut archive, &mut buffer)?;
+    let diff_id = archive.into_inner().into_inner().finish(&mut buffer).map_err(UnpackError::Decompress)?;
+    let report = tree.finish().map_err(|e| of_entry(b"/", e))?;
+    Ok((Unpacked { report, compression }, diff_id))
+}
+
+fn make_entries<R: Read>(tree: &mut Tree<'_>, archive: &mut Archive<R>, buffer: &mut [u8]) -> Result<(), UnpackError> {
+    while let Some(entry) = archive.next_entry().map_err(of_archive)? {
+        tree.apply(&entry, archive, buffer).map_err(|e| of_entry(&entry.path, e))?;
+    }
+    Ok(())
+}
+
+/// An archive whose stream failed is no malformed archive: the stream is.
+fn of_archive(error: ArchiveError) -> UnpackError {
+    match error {
+        ArchiveError::Read(e) => of_content(e),
+        error => UnpackError::Archive(error),
+    }
+}
+
+fn of_content(error: io::Error) -> UnpackError {
+    UnpackError::Decompress(error)
+}
+
+fn of_entry(path: &[u8], error: EntryError) -> UnpackError {
+    match error {
+        EntryError::Refused(reason) => {
+            UnpackError::BadEntry { path: String::from_utf8_lossy(path).into_owned(), reason: reason.to_owned() }
+        }
+        EntryError::Call(call, errno) => UnpackError::call(path, call, errno),
+        EntryError::Content(e) => of_content(e),
+    }
+}

@@ -1,0 +1,154 @@
+//! Layers that try to reach what is outside of them. Whatever the answer is, the canary stays as it was.
+
+use super::*;
+
+/// Unpacks, and sees that nothing outside was touched. The answer is the error's reason, if there is one.
+#[track_caller]
+fn attack(fill: impl FnOnce(&mut Tar, &str)) -> Result<Bench, String> {
+    let bench = Bench::new();
+    let mut tar = Tar::new();
+    fill(&mut tar, bench.home.path().join("canary").to_str().unwrap());
+    let result = bench.unpack(&tar.finish());
+    bench.assert_canary();
+    result.map(|_| bench).map_err(|e| e.to_string())
+}
+
+#[test]
+fn absolute_names_are_below_the_root() {
+    let bench = attack(|tar, canary| {
+        tar.file(&format!("{canary}/file"), b"changed");
+    })
+    .unwrap();
+    let inside = bench.root().join(bench.home.path().strip_prefix("/").unwrap());
+    assert_eq!(std::fs::read(inside.join("canary/file")).unwrap(), b"changed");
+}
+
+#[test]
+fn names_that_climb_out_are_refused() {
+    for name in ["../../canary/file", "a/../../../canary/file", "/../../canary/file"] {
+        let error = attack(|tar, _| {
+            tar.file(name, b"changed");
+        });
+        assert!(error.err().unwrap().contains("climbs out"), "{name}");
+    }
+}
+
+#[test]
+fn writing_through_a_link_stays_inside() {
+    for target in ["../../canary", "../../../../../../../..", "/", "/proc/self/root", "/proc/self/cwd"] {
+        let _ = attack(|tar, canary| {
+            let target = if target == "/" { canary } else { target };
+            tar.symlink("out", target);
+            tar.dir("out/dir", 0o777);
+            tar.file("out/file", b"changed");
+        });
+    }
+}
+
+#[test]
+fn a_link_to_an_absolute_directory_leads_to_the_layers_own() {
+    let bench = attack(|tar, _| {
+        tar.dir("usr/lib", 0o755);
+        tar.symlink("lib", "/usr/lib");
+        tar.file("lib/libc.so", b"elf");
+    })
+    .unwrap();
+    assert_eq!(std::fs::read(bench.path("usr/lib/libc.so")).unwrap(), b"elf");
+}
+
+#[test]
+fn a_file_replaces_a_link_and_is_not_written_through_it() {
+    let bench = attack(|tar, canary| {
+        tar.symlink("file", &format!("{canary}/file"));
+        tar.file("file", b"changed");
+        tar.symlink("dir", canary);
+        tar.dir("dir", 0o777);
+        tar.file("dir/new", b"");
+    })
+    .unwrap();
+    assert_eq!(std::fs::read(bench.path("file")).unwrap(), b"changed");
+}
+
+#[test]
+fn hard_links_stay_inside() {
+    for target in ["../../canary/file", "/proc/self/root/etc/passwd"] {
+        attack(|tar, _| {
+            tar.hard_link("got", target);
+        })
+        .err()
+        .unwrap();
+    }
+    attack(|tar, canary| {
+        tar.symlink("out", canary);
+        tar.hard_link("got", "out/file");
+        tar.file("got", b"changed");
+    })
+    .err()
+    .unwrap();
+    // A link to the link itself: what it points to is never opened.
+    attack(|tar, canary| {
+        tar.symlink("out", &format!("{canary}/file"));
+        tar.hard_link("got", "out");
+        tar.file("got", b"changed");
+    })
+    .unwrap();
+}
+
+#[test]
+fn whiteouts_stay_inside() {
+    for name in ["../../canary/.wh.file", ".wh...", "a/.wh...", ".wh..", ".wh."] {
+        attack(|tar, _| {
+            tar.dir("a", 0o755);
+            tar.file(name, b"");
+        })
+        .err()
+        .unwrap();
+    }
+    for name in ["out/.wh.file", "out/.wh..wh..opq"] {
+        let _ = attack(|tar, canary| {
+            tar.symlink("out", canary);
+            tar.file(name, b"");
+        });
+    }
+}
+
+#[test]
+fn replacing_a_directory_does_not_follow_what_is_in_it() {
+    attack(|tar, canary| {
+        tar.symlink("d/e/out", canary);
+        tar.symlink("d/out", canary);
+        tar.file("d", b"");
+    })
+    .unwrap();
+}
+
+#[test]
+fn loops_of_links_are_an_error() {
+    let error = attack(|tar, _| {
+        tar.symlink("a", "b");
+        tar.symlink("b", "a");
+        tar.file("a/x", b"");
+    });
+    assert!(error.is_err());
+}
+
+#[test]
+fn a_file_is_no_directory_for_what_comes_later() {
+    let error = attack(|tar, _| {
+        tar.file("a", b"");
+        tar.file("a/b", b"");
+    });
+    assert!(error.err().unwrap().contains("what should be its directory is none"));
+}
+
+#[test]
+fn the_root_stays_a_directory() {
+    for kind in [b'0', b'2', b'1'] {
+        let error = attack(|tar, canary| match kind {
+            b'0' => drop(tar.file(".", b"")),
+            b'2' => drop(tar.symlink("/", canary)),
+            _ => drop(tar.hard_link("./", "a")),
+        });
+        assert!(error.is_err());
+    }
+}

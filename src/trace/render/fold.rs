@@ -1,0 +1,342 @@
+//! The calls of the kernel that make a container, as the few things that a learner has to understand.
+
+use super::call::strace;
+use super::layout::{Kind, Line};
+use super::steps::Tree;
+use super::words::Words;
+use crate::trace::event::{Actor, Outcome, TraceEvent};
+use serde_json::Value;
+
+/// What a call is for. In the order in which `match` finds it, not in that of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Topic {
+    ControlGroup,
+    ControlGroupGone,
+    Namespaces,
+    Overlay,
+    Root,
+    Mounts,
+    Devices,
+    HostName,
+    Network,
+    Privileges,
+    Command,
+    /// Descriptors, directories to mount on, the terminal: told in `syscalls`.
+    Rest,
+}
+
+const TOPICS: [Topic; 11] = [
+    Topic::ControlGroup,
+    Topic::ControlGroupGone,
+    Topic::Namespaces,
+    Topic::Overlay,
+    Topic::Root,
+    Topic::Mounts,
+    Topic::Devices,
+    Topic::HostName,
+    Topic::Network,
+    Topic::Privileges,
+    Topic::Command,
+];
+
+/// Calls that make and remove files, of which an unpack makes thousands.
+pub(super) fn is_file_call(call: &TraceEvent) -> bool {
+    const FILE_CALLS: [&str; 12] = [
+        "openat2",
+        "close",
+        "mkdirat",
+        "mknodat",
+        "symlinkat",
+        "linkat",
+        "renameat",
+        "unlinkat",
+        "fchownat",
+        "fchmodat",
+        "utimensat",
+        "lsetxattr",
+    ];
+    let works_on_files = matches!(call.actor, Actor::Layer | Actor::Daemon);
+    works_on_files && FILE_CALLS.contains(&call.op.trim_start_matches("kernel."))
+}
+
+const CGROUPS: &str = "/sys/fs/cgroup/";
+
+fn topic(call: &TraceEvent) -> Topic {
+    let text = |key: &str| call.text(key).unwrap_or("");
+    let in_cgroups = |key: &str| text(key).starts_with(CGROUPS);
+    match call.op.trim_start_matches("kernel.") {
+        "mkdirat" if in_cgroups("pathname") => Topic::ControlGroup,
+        "write" if in_cgroups("path") => Topic::ControlGroup,
+        "renameat" if in_cgroups("newpath") => Topic::ControlGroup,
+        "unlinkat" if in_cgroups("pathname") => Topic::ControlGroupGone,
+        "clone3" | "unshare" => Topic::Namespaces,
+        "mount" if text("filesystemtype") == "overlay" => Topic::Overlay,
+        "pivot_root" | "umount2" => Topic::Root,
+        "mount" if call.args.get("source").is_some_and(Value::is_null) => Topic::Rest,
+        "mount" | "move_mount" => Topic::Mounts,
+        "mknodat" => Topic::Devices,
+        "sethostname" => Topic::HostName,
+        "netlink" => Topic::Network,
+        "prctl" | "capset" | "seccomp" | "setresuid" | "setresgid" | "setgroups" => Topic::Privileges,
+        "execve" => Topic::Command,
+        _ => Topic::Rest,
+    }
+}
+
+/// One line for each topic that has calls which worked, where its first call stands; and one for each call that
+/// stopped the work.
+pub(super) fn teach<'a>(calls: &[&'a TraceEvent], tree: &Tree<'a>, words: &Words) -> Vec<Line<'a>> {
+    let mut lines = Vec::new();
+    for wanted in TOPICS {
+        let of_topic: Vec<&TraceEvent> = calls.iter().copied().filter(|c| topic(c) == wanted && !c.failed()).collect();
+        if let Some(&first) = of_topic.first()
+            && let Some((text, right)) = tell(wanted, &of_topic, calls)
+        {
+            // Where the words are about the last call (the root is switched, the command begins), there it stands.
+            let place = if wanted == Topic::Command { *of_topic.last().unwrap_or(&first) } else { first };
+            lines.push(line(place, tree, text, right, false));
+        }
+    }
+    for failed in deciding(calls, tree) {
+        lines.push(line(failed, tree, format!("{}  {}", words.failed, strace(failed)), String::new(), true));
+    }
+    lines
+}
+
+fn line<'a>(event: &'a TraceEvent, tree: &Tree<'a>, text: String, right: String, failed: bool) -> Line<'a> {
+    let (at, actor, depth) = (event.ts, event.actor, tree.depth(event));
+    Line { event, at, actor, depth, kind: Kind::Step, text, right, failed, below: Vec::new() }
+}
+
+/// Calls that failed and were not put up with. A plan tolerates some (an option that this kernel lacks): then the
+/// step around it worked. Under a step that failed, it is the call with the step's errno, or else the last.
+fn deciding<'a>(calls: &[&'a TraceEvent], tree: &Tree<'a>) -> Vec<&'a TraceEvent> {
+    let failed: Vec<&TraceEvent> = calls
+        .iter()
+        .copied()
+        .filter(|c| c.failed() && tree.parent(c).is_none_or(TraceEvent::failed))
+        .filter(|c| topic(c) != Topic::Command || !replaced(c, calls))
+        .collect();
+    let named: Vec<&TraceEvent> =
+        failed.iter().copied().filter(|c| tree.parent(c).is_some_and(|p| errno(p) == errno(c))).collect();
+    let candidates = if named.is_empty() { failed } else { named };
+    candidates.last().copied().into_iter().collect()
+}
+
+fn errno(event: &TraceEvent) -> Option<&str> {
+    match &event.result {
+        Some(Outcome::Err { errno, .. }) => Some(errno),
+        _ => None,
+    }
+}
+
+/// Whether an execve that failed was followed by one that did not (the next directory of PATH).
+fn replaced(failed: &TraceEvent, calls: &[&TraceEvent]) -> bool {
+    calls.iter().any(|c| c.ts > failed.ts && succeeded(c, calls))
+}
+
+/// An execve is told before it is made; when it fails, that is a second event with the same start.
+fn succeeded(call: &TraceEvent, calls: &[&TraceEvent]) -> bool {
+    let same = |c: &&&TraceEvent| c.op == call.op && c.pid == call.pid && c.ts == call.ts && c.failed();
+    call.op == "kernel.execve" && !call.failed() && !calls.iter().any(|c| same(&c))
+}
+
+/// The sentence of a topic and what stands to its right. None: nothing worth telling happened.
+fn tell(topic: Topic, calls: &[&TraceEvent], all: &[&TraceEvent]) -> Option<(String, String)> {
+    let none = String::new;
+    match topic {
+        Topic::ControlGroup => Some((control_group(calls)?, none())),
+        Topic::ControlGroupGone => Some(("removes the control group: it is empty now".into(), none())),
+        Topic::Namespaces => namespaces(calls),
+        Topic::Overlay => overlay(calls),
+        Topic::Root => root(calls, all),
+        Topic::Mounts => Some((format!("mounts {}", mounted(calls)), none())),
+        Topic::Devices => {
+            let names: Vec<&str> = calls.iter().filter_map(|c| last_part(c.text("pathname")?)).collect();
+            Some((format!("makes {}: {}", number(names.len(), "device"), names.join(" ")), none()))
+        }
+        Topic::HostName => Some((format!("names the host {}", calls.last()?.text("name")?), "sethostname".into())),
+        Topic::Network => network(calls),
+        Topic::Privileges => privileges(calls),
+        Topic::Command => {
+            let call = calls.iter().rfind(|c| succeeded(c, all))?;
+            Some((format!("becomes {}", command(call)), "execve".into()))
+        }
+        Topic::Rest => None,
+    }
+}
+
+fn number(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+fn last_part(path: &str) -> Option<&str> {
+    path.rsplit('/').find(|part| !part.is_empty())
+}
+
+fn names<'a>(call: &'a TraceEvent, key: &str) -> impl Iterator<Item = &'a str> {
+    call.args.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// `puts it into the control group rdock-1/ab (memory, pids): pids.max = 10`
+fn control_group(calls: &[&TraceEvent]) -> Option<String> {
+    const HIERARCHIES: [&str; 15] = [
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "memory",
+        "devices",
+        "freezer",
+        "net_cls",
+        "net_prio",
+        "blkio",
+        "perf_event",
+        "hugetlb",
+        "pids",
+        "rdma",
+        "misc",
+        "systemd",
+    ];
+    let (mut group, mut hierarchies, mut limits) = (None, Vec::new(), Vec::new());
+    for call in calls {
+        let (path, file) = match (call.text("path"), call.text("pathname").or(call.text("newpath"))) {
+            (Some(path), _) => path.rsplit_once('/')?,
+            (None, Some(directory)) => (directory, ""),
+            (None, None) => continue,
+        };
+        let below = path.strip_prefix(CGROUPS).unwrap_or(path);
+        let name = match below.split_once('/') {
+            Some((first, rest)) if first.split(',').all(|f| HIERARCHIES.contains(&f)) => {
+                if !hierarchies.contains(&first) {
+                    hierarchies.push(first);
+                }
+                rest
+            }
+            _ => below,
+        };
+        group = Some(name);
+        let told = ["cgroup.procs", "cpuset.cpus", "cpuset.mems", "devices.allow", "devices.deny", ""];
+        if !told.contains(&file) {
+            limits.push(format!("{file} = {}", call.text("data").unwrap_or("").trim()));
+        }
+    }
+    let mut text = format!("puts it into the control group {}", group?);
+    if !hierarchies.is_empty() {
+        text += &format!(" ({})", hierarchies.join(", "));
+    }
+    if !limits.is_empty() {
+        text += &format!(": {}", limits.join(", "));
+    }
+    Some(text)
+}
+
+fn namespaces(calls: &[&TraceEvent]) -> Option<(String, String)> {
+    const KINDS: [(&str, &str); 8] = [
+        ("CLONE_NEWUSER", "user"),
+        ("CLONE_NEWPID", "pid"),
+        ("CLONE_NEWNS", "mount"),
+        ("CLONE_NEWUTS", "uts"),
+        ("CLONE_NEWIPC", "ipc"),
+        ("CLONE_NEWNET", "net"),
+        ("CLONE_NEWCGROUP", "cgroup"),
+        ("CLONE_NEWTIME", "time"),
+    ];
+    let asked = |flag: &str| calls.iter().any(|c| names(c, "flags").any(|f| f == flag));
+    let kinds: Vec<&str> = KINDS.iter().filter(|(flag, _)| asked(flag)).map(|(_, kind)| *kind).collect();
+    let clone = calls.iter().rfind(|c| c.op == "kernel.clone3");
+    let right = match clone.and_then(|c| c.ok_field("pid")) {
+        Some(pid) => format!("clone3 = {pid}"),
+        None => String::new(),
+    };
+    let who = if clone.is_some() { "makes a new process" } else { "leaves the host's view" };
+    match kinds.as_slice() {
+        [] => clone.map(|_| (who.to_owned(), right)),
+        [one] => Some((format!("{who} in a {one} namespace of its own"), right)),
+        [most @ .., last] => Some((format!("{who} in {} and {last} namespaces of its own", most.join(", ")), right)),
+    }
+}
+
+fn overlay(calls: &[&TraceEvent]) -> Option<(String, String)> {
+    let call = calls.last()?;
+    let option = |name: &str| call.text("data")?.split(',').find_map(|o| o.strip_prefix(name)?.strip_prefix('='));
+    let lower = option("lowerdir").map_or(0, |dirs| dirs.split(':').count());
+    let layers = number(lower, "read-only layer");
+    let text = match option("upperdir") {
+        Some(_) => format!("joins {layers} and 1 writable one into one tree (overlay)"),
+        None => format!("joins {layers} into one tree (overlay)"),
+    };
+    Some((text, format!("→ {}/", call.text("target").and_then(last_part)?)))
+}
+
+fn root(calls: &[&TraceEvent], all: &[&TraceEvent]) -> Option<(String, String)> {
+    let has = |op: &str| calls.iter().any(|c| c.op == op);
+    let joined = all.iter().any(|c| topic(c) == Topic::Overlay);
+    let tree = if joined { "the joined tree" } else { "its directory" };
+    match (has("kernel.pivot_root"), has("kernel.umount2")) {
+        (true, true) => {
+            Some((format!("makes {tree} its root directory, and lets go of the host's files"), "pivot_root".into()))
+        }
+        (true, false) => Some((format!("makes {tree} its root directory"), "pivot_root".into())),
+        (false, _) => {
+            let targets: Vec<&str> = calls.iter().filter_map(|c| c.text("target")).collect();
+            Some((format!("unmounts {}", targets.join(" ")), String::new()))
+        }
+    }
+}
+
+/// The places, each once, in order; a hierarchy below another place that is named is left out.
+fn mounted(calls: &[&TraceEvent]) -> String {
+    const MOST: usize = 10;
+    let mut places: Vec<&str> = Vec::new();
+    for place in calls.iter().filter_map(|c| c.text("target").or_else(|| c.text("to_pathname"))) {
+        let under = |other: &&str| place.strip_prefix(*other).is_some_and(|rest| rest.starts_with('/'));
+        if !places.contains(&place) && !places.iter().any(|p| p.starts_with("/sys/fs/") && under(p)) {
+            places.push(place);
+        }
+    }
+    let more = places.len().saturating_sub(MOST);
+    let shown = places[..places.len() - more].join(" ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+fn network(calls: &[&TraceEvent]) -> Option<(String, String)> {
+    let index = calls.last()?.args.get("index")?;
+    // In a new network namespace the first link is loopback (network_namespaces(7)).
+    let name = if index == 1 { " (loopback)" } else { "" };
+    Some((format!("brings network link {index}{name} up"), "netlink".into()))
+}
+
+fn privileges(calls: &[&TraceEvent]) -> Option<(String, String)> {
+    let mut parts = Vec::new();
+    let dropped = calls.iter().filter(|c| c.text("option") == Some("PR_CAPBSET_DROP")).count();
+    if dropped > 0 {
+        parts.push(format!("gives up {}", number(dropped, "capability").replace("capabilitys", "capabilities")));
+    }
+    let kept = calls.iter().rfind(|c| c.op == "kernel.capset").and_then(|c| {
+        let mask = c.args.get("data")?.get("permitted")?.as_str()?;
+        u64::from_str_radix(mask.trim_start_matches("0x"), 16).ok()
+    });
+    if let Some(kept) = kept {
+        parts.push(format!("keeps {}", kept.count_ones()));
+    }
+    if let Some(length) = calls.iter().rfind(|c| c.op == "kernel.seccomp").and_then(|c| c.args.get("instructions")) {
+        parts.push(format!("filters system calls ({length} instructions)"));
+    }
+    let id = |op: &str, key: &str| calls.iter().rfind(|c| c.op == op).and_then(|c| c.args.get(key)?.as_u64());
+    match (id("kernel.setresuid", "euid"), id("kernel.setresgid", "egid")) {
+        (Some(0) | None, _) => {}
+        (Some(uid), None) => parts.push(format!("becomes user {uid}")),
+        (Some(uid), Some(gid)) => parts.push(format!("becomes user {uid}, group {gid}")),
+    }
+    (!parts.is_empty()).then(|| (parts.join(", "), String::new()))
+}
+
+/// The program and its words, as they would be typed.
+fn command(call: &TraceEvent) -> String {
+    let words = names(call, "argv").skip(1).map(|word| match word.is_empty() || word.contains([' ', '\'', '"', '$']) {
+        true => format!("'{}'", word.replace('\'', "'\\''")),
+        false => word.to_owned(),
+    });
+    let words: Vec<String> = std::iter::once(call.text("pathname").unwrap_or("?").to_owned()).chain(words).collect();
+    words.join(" ")
+}

@@ -1,0 +1,56 @@
+//! The two orders of events: by time, for people; as delivered but by time within each process, for machines.
+
+use crate::trace::event::TraceEvent;
+use std::collections::HashMap;
+
+/// By start. Of two that start together the longer comes first: it is the one around the other.
+pub(super) fn by_time(events: &[TraceEvent]) -> Vec<&TraceEvent> {
+    let mut sorted: Vec<&TraceEvent> = events.iter().collect();
+    sorted.sort_by(|a, b| a.ts.cmp(&b.ts).then(b.end().cmp(&a.end())));
+    sorted
+}
+
+/// As delivered, except that the events of one process stand in the order of `ts`: a step is delivered when it ends,
+/// so the steps inside it came before it. Each process keeps the places that it had in the stream.
+pub(super) fn as_delivered(events: &[TraceEvent]) -> Vec<&TraceEvent> {
+    let mut processes: HashMap<u32, Vec<&TraceEvent>> = HashMap::new();
+    for event in events {
+        processes.entry(event.pid).or_default().push(event);
+    }
+    let mut queues: HashMap<u32, _> = HashMap::new();
+    for (pid, mut own) in processes {
+        own.sort_by_key(|event| event.ts);
+        queues.insert(pid, own.into_iter());
+    }
+    events.iter().filter_map(|event| queues.get_mut(&event.pid)?.next()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::render::tests::at;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_step_stands_before_those_inside_it() {
+        let events = [at(7, 20, 1), at(7, 10, 30), at(7, 10, 40)];
+        let order: Vec<_> = by_time(&events).iter().map(|e| (e.ts, e.dur)).collect();
+        assert_eq!(order, [(10, Some(40)), (10, Some(30)), (20, Some(1))]);
+    }
+
+    proptest! {
+        #[test]
+        fn each_process_is_in_order_and_keeps_its_places(
+            stream in prop::collection::vec((1u32..4, 0u64..50), 0..40),
+        ) {
+            let events: Vec<_> = stream.iter().map(|(pid, ts)| at(*pid, *ts, 0)).collect();
+            let ordered = as_delivered(&events);
+            let pids = |events: Vec<&TraceEvent>| events.iter().map(|e| e.pid).collect::<Vec<_>>();
+            prop_assert_eq!(pids(ordered.clone()), pids(events.iter().collect()));
+            for pid in 1..4 {
+                let own: Vec<u64> = ordered.iter().filter(|e| e.pid == pid).map(|e| e.ts).collect();
+                prop_assert!(own.is_sorted());
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the lab hub of a home holds, read from its store as any OCI tool would.
+
+use super::Lab;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// `data/hub`, an OCI image layout.
+pub struct HubStore(PathBuf);
+
+/// One image for this machine.
+pub struct Image {
+    /// Digests of the (compressed) layers, bottom first, with their sizes.
+    pub layers: Vec<(String, u64)>,
+}
+
+impl HubStore {
+    pub fn of(lab: &Lab) -> HubStore {
+        HubStore(lab.home().join("data/hub"))
+    }
+
+    /// A blob by digest.
+    pub fn blob(&self, digest: &str) -> Vec<u8> {
+        let path = self.0.join("blobs").join(digest.replace(':', "/"));
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    fn json(&self, digest: &str) -> Value {
+        serde_json::from_slice(&self.blob(digest)).unwrap()
+    }
+
+    /// The descriptor of what `docker.io/library/NAME:latest` is.
+    pub fn descriptor(&self, name: &str) -> Value {
+        let index: Value = serde_json::from_slice(&std::fs::read(self.0.join("index.json")).unwrap()).unwrap();
+        let wanted = format!("docker.io/library/{name}:latest");
+        let manifests = index["manifests"].as_array().unwrap();
+        manifests
+            .iter()
+            .find(|m| m["annotations"]["org.opencontainers.image.ref.name"] == wanted.as_str())
+            .unwrap_or_else(|| panic!("no {wanted} in {index}"))
+            .clone()
+    }
+
+    /// The image: through an index, if it is one.
+    pub fn image(&self, name: &str) -> Image {
+        let mut manifest = self.json(self.descriptor(name)["digest"].as_str().unwrap());
+        if let Some(children) = manifest["manifests"].as_array() {
+            manifest = self.json(children[0]["digest"].as_str().unwrap());
+        }
+        let layers = manifest["layers"].as_array().unwrap();
+        Image {
+            layers: layers
+                .iter()
+                .map(|l| (l["digest"].as_str().unwrap().to_owned(), l["size"].as_u64().unwrap()))
+                .collect(),
+        }
+    }
+
+    /// What the hub is to serve wrongly: the text of `faults.json`, or nothing to serve everything well again.
+    pub fn faults(&self, text: Option<String>) {
+        let path = self.0.join("faults.json");
+        match text {
+            Some(text) => std::fs::write(path, text).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
+    }
+}
