@@ -88,7 +88,7 @@ fn dispatch(words: &[OsString], processes: Processes) -> Result<u8, Failure> {
         globals::Read::Command { globals, rest } => (globals, rest),
     };
     let Some((entry, used)) = find(&rest) else { return Err(unknown(&rest)) };
-    let cx = Context::new(globals, processes, &rest)?;
+    let cx = Context::new(globals, processes)?;
     let ended = entry.run(&cx, &rest[used..]);
     cx.finish(ended)
 }

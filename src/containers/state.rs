@@ -70,15 +70,15 @@ impl Status {
     /// Whether `next` may follow.
     pub fn may_become(self, next: Status) -> bool {
         use Status::*;
-        match (self, next) {
-            (Created | Exited | Dead | Restarting, Running) => true,
-            (Running, Paused) | (Paused, Running) => true,
-            (Running | Paused | Restarting, Exited | Dead) => true,
-            (Running | Exited, Restarting) => true,
-            (Created | Exited | Dead, Removing) => true,
-            (Removing, Dead) => true,
-            _ => false,
-        }
+        matches!(
+            (self, next),
+            (Created | Paused | Restarting | Exited | Dead, Running)
+                | (Running, Paused)
+                | (Running | Paused | Restarting, Exited | Dead)
+                | (Running | Exited, Restarting)
+                | (Created | Exited | Dead, Removing)
+                | (Removing, Dead)
+        )
     }
 }
 

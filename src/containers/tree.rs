@@ -195,7 +195,7 @@ mod tests {
         symlink(&outside, upper.join("direct")).unwrap();
         fs::create_dir(upper.join("closed")).unwrap();
         fs::write(upper.join("closed/f"), "x").unwrap();
-        fs::set_permissions(upper.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(upper.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         let deleted = delete(&LinuxKernel, dir.path(), "upper").unwrap();
         assert_eq!((deleted.files, deleted.directories), (4, 4));
         assert!(!upper.exists());

@@ -219,7 +219,7 @@ impl Inner {
         Err(ContainerError::Start(failure))
     }
 
-    fn start_message(&self, record: &Record, attach: Vec<Attach>, trace: Option<TraceContext>) -> Start {
+    pub(super) fn start_message(&self, record: &Record, attach: Vec<Attach>, trace: Option<TraceContext>) -> Start {
         let bundle = self.store.bundle(&record.id);
         let host = record.config.host_config.as_ref();
         let log = host.and_then(|h| h.log_config.as_ref()).and_then(|l| l.typ.as_deref());

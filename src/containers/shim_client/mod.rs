@@ -7,6 +7,7 @@ pub use launch::{Launch, Launched, ShimProcess, Shims, reconnect};
 
 use crate::shim::packet::Connection;
 use crate::shim::protocol::{ExitRecord, Reply, Request};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -53,7 +54,8 @@ struct Shared {
     /// The same socket, as the runtime watches it. It is no stream, but readiness is the same, and unlike `AsyncFd`
     /// this type takes a descriptor over without `unsafe`.
     readiness: tokio::net::UnixStream,
-    waiting: Mutex<VecDeque<Waiting>>,
+    /// Requests without a reply yet; none when no more replies will come.
+    waiting: Mutex<Option<VecDeque<Waiting>>>,
     ended: watch::Sender<Option<Ended>>,
 }
 
@@ -67,6 +69,8 @@ pub struct Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        // The reader still holds the descriptor until the runtime gets to it; the shim need not wait for that.
+        let _ = shutdown(self.shared.connection.as_raw_fd(), Shutdown::Both);
         self.reader.abort();
     }
 }
@@ -82,7 +86,7 @@ impl Client {
         let shared = Arc::new(Shared {
             connection: Connection::new(connection),
             readiness: tokio::net::UnixStream::from_std(watched)?,
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(VecDeque::new())),
             ended: watch::Sender::new(None),
         });
         let reader = tokio::spawn(read(shared.clone())).abort_handle();
@@ -97,15 +101,15 @@ impl Client {
         let (answer, reply) = oneshot::channel();
         {
             let _order = self.sending.lock().await;
-            if matches!(*self.shared.ended.borrow(), Some(Ended::Broken)) {
-                return Err(ShimError::Gone);
-            }
             let state = matches!(request, Request::State);
-            lock(&self.shared.waiting).push_back(Waiting { state, answer });
+            match &mut *lock(&self.shared.waiting) {
+                Some(waiting) => waiting.push_back(Waiting { state, answer }),
+                None => return Err(ShimError::Gone),
+            }
             let sent = self.send(request, &fds).await;
             drop(fds);
             if let Err(error) = sent {
-                lock(&self.shared.waiting).pop_back();
+                lock(&self.shared.waiting).as_mut().and_then(VecDeque::pop_back);
                 return Err(match error.raw_os_error() {
                     Some(libc::EPIPE | libc::ECONNRESET) => ShimError::Gone,
                     _ => ShimError::Io(error.to_string()),
@@ -156,6 +160,7 @@ async fn read(shared: Arc<Shared>) {
             shared.ended.send_if_modified(|ended| ended.is_none() && ended.replace(how).is_none());
         }
         let mut waiting = lock(&shared.waiting);
+        let Some(waiting) = waiting.as_mut() else { break };
         let for_nobody = matches!(reply, Reply::Exited(_)) && !waiting.front().is_some_and(|w| w.state);
         if !for_nobody && let Some(next) = waiting.pop_front() {
             let _ = next.answer.send(reply);
@@ -163,7 +168,7 @@ async fn read(shared: Arc<Shared>) {
     }
     shared.ended.send_if_modified(|ended| ended.is_none() && ended.replace(Ended::Broken).is_none());
     // Whoever still waits is told by the drop of its sender.
-    lock(&shared.waiting).clear();
+    lock(&shared.waiting).take();
 }
 
 #[cfg(test)]
