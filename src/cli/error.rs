@@ -26,7 +26,7 @@ pub struct Failure {
 impl Failure {
     /// Fails with status 1.
     pub fn new(message: impl fmt::Display) -> Failure {
-        Failure { message: message.to_string(), hint: None, status: 1 }
+        Failure { message: without_number(message.to_string()), hint: None, status: 1 }
     }
 
     /// Nothing is left to say.
@@ -55,6 +55,16 @@ impl Failure {
         let message = format!("rdock: {}\n\nRun 'rdock {command} --help' for more information", self.message);
         Failure { message, status, ..self }
     }
+}
+
+/// Rust puts the number of a system error behind its words: ` (os error 13)`. It says nothing to a person.
+fn without_number(mut message: String) -> String {
+    const MARK: &str = " (os error ";
+    while let Some(at) = message.find(MARK) {
+        let Some(end) = message[at..].find(')') else { break };
+        message.replace_range(at..=at + end, "");
+    }
+    message
 }
 
 /// 127 command not found, 126 it can't be invoked, 125 all else; told apart by the daemon's words, as Docker does.
@@ -138,6 +148,15 @@ mod tests {
                 format!("rdock: Error response from daemon: {message}\n\nRun 'rdock run --help' for more information")
             );
         }
+    }
+
+    #[test]
+    fn numbers_of_system_errors_are_not_shown() {
+        let error = io::Error::from_raw_os_error(13);
+        assert_eq!(
+            Failure::new(format!("cannot use /x: {error}; sorry")).message,
+            "cannot use /x: Permission denied; sorry"
+        );
     }
 
     #[test]
