@@ -152,7 +152,7 @@ async fn engine(
         home: home.clone(),
         images: Arc::new(LocalImages(images.clone())),
         kernel,
-        shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}/spare", home.tag())))),
+        shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}-spare", home.tag())))),
         producers: Some(Arc::new(ToldByShims(traces.clone()))),
     };
     let containers = Containers::open(parts).await.map_err(|e| e.to_string())?;

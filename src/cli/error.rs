@@ -70,9 +70,12 @@ fn without_number(mut message: String) -> String {
 /// 127 command not found, 126 it can't be invoked, 125 all else; told apart by the daemon's words, as Docker does.
 fn container_status(message: &str) -> u8 {
     let says = |words: &[&str]| words.iter().any(|w| message.contains(w));
+    if !says(&["exec: "]) {
+        return ENGINE_FAILED; // A file of the engine's own may be missing too.
+    }
     if says(&["executable file not found", "no such file or directory"]) {
         NOT_FOUND
-    } else if says(&[": permission denied", "is a directory"]) && says(&["exec"]) {
+    } else if says(&["permission denied", "is a directory", "exec format error"]) {
         CANNOT_INVOKE
     } else {
         ENGINE_FAILED
@@ -139,6 +142,7 @@ mod tests {
                 127,
             ),
             ("unable to start container process: exec: \"/etc\": permission denied: unknown", 126),
+            ("mkdirat /sys/fs/cgroup/pids/x: no such file or directory (ENOENT): unknown", 125),
             ("unable to start container process: exec: \"/x\": stat /x: no such file or directory: unknown", 127),
         ] {
             let failure = Failure::new(format!("Error response from daemon: {message}")).of_command("run");

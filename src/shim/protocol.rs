@@ -52,7 +52,7 @@ pub struct Start {
     pub open_stdin: bool,
     /// Standard input closes when the first attached stream ends its input.
     pub stdin_once: bool,
-    /// cgroup name below each controller's mount (v1) or below the unified one (v2): `rdock-<tag>/<id>`.
+    /// cgroup name below each controller's mount (v1) or below the unified one (v2): `rdock-<tag>-<id>`.
     pub cgroup: String,
     /// `docker run --rm`: the writable layer need not survive a crash of the machine (overlay `volatile`).
     pub volatile: bool,
