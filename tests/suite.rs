@@ -9,6 +9,7 @@
 mod suite {
     mod docker_cli;
     mod endurance;
+    mod explain;
     mod failures;
     mod homes;
     mod run;

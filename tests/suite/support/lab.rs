@@ -174,10 +174,10 @@ impl Lab {
         let data = self.home().join("data");
         for dir in ["content", "hub"] {
             let store = data.join(dir);
-            for place in [store.clone(), store.join("blobs"), store.join("blobs/sha256")] {
+            for place in [store.clone(), store.join("blobs"), store.join("blobs/sha256"), store.join("ingest")] {
                 found.extend(entries(&place).into_iter().filter(|p| {
                     let name = p.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    let known = ["oci-layout", "index.json", "blobs", "sha256", "faults.json"];
+                    let known = ["oci-layout", "index.json", "blobs", "sha256", "ingest", "lab", "faults.json"];
                     let blob = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
                     let lock = name.ends_with(".lock");
                     !(blob || lock || known.contains(&name.as_str()))

@@ -1,9 +1,12 @@
 //! A real pseudo-terminal with a command at its other end, as a person sits before it.
 
 use super::{Lab, PATIENCE};
-use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -32,15 +35,22 @@ impl Terminal {
 
     /// Any program on a new terminal.
     pub fn program(lab: &Lab, name: &str, args: &[&str], rows: u16, columns: u16) -> Terminal {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
+        // Closed in every other program from the start: tests run side by side, and a terminal that somebody else
+        // has inherited never ends.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let master = posix_openpt(flags).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = ptsname_r(&master).unwrap();
+        let slave = File::options().read(true).write(true).custom_flags(flags.bits()).open(slave).unwrap();
+        let master = File::from(OwnedFd::from(master));
+        set_size(&master, rows, columns);
         // setsid makes the terminal the controlling one, which Command alone can't without unsafe code.
         let mut command: Command = lab.program("setsid");
         command.arg("--ctty").arg(name).args(args).env_remove("COLUMNS").env("TERM", "xterm");
         let copy = || Stdio::from(slave.try_clone().unwrap());
         let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
         drop((command, slave));
-        let master = File::from(master);
         let screen = Arc::new((Mutex::new(Screen::default()), Condvar::new()));
         let (reading, writing) = (master.try_clone().unwrap(), screen.clone());
         std::thread::spawn(move || read(reading, &writing));
@@ -74,13 +84,7 @@ impl Terminal {
 
     /// The window is dragged to another size: the kernel tells the foreground process (SIGWINCH).
     pub fn resize(&self, rows: u16, columns: u16) {
-        // stty sets the size of the terminal that is its standard input; setting it on the master is the same.
-        let status = Command::new("stty")
-            .args(["rows", &rows.to_string(), "cols", &columns.to_string()])
-            .stdin(Stdio::from(self.master.try_clone().unwrap()))
-            .status()
-            .unwrap();
-        assert!(status.success());
+        set_size(&self.master, rows, columns);
     }
 
     /// Waits for the command's end: its status, and everything that was shown.
@@ -104,6 +108,14 @@ impl Drop for Terminal {
     }
 }
 
+/// stty sets the size of the terminal that is its standard input; setting it on the master is the same.
+fn set_size(master: &File, rows: u16, columns: u16) {
+    let mut stty = Command::new("stty");
+    stty.args(["rows", &rows.to_string(), "cols", &columns.to_string()]);
+    let status = stty.stdin(Stdio::from(master.try_clone().unwrap())).status().unwrap();
+    assert!(status.success());
+}
+
 /// Reading ends with EIO when the last holder of the slave has closed it (pty(7)).
 fn read(mut master: File, screen: &(Mutex<Screen>, Condvar)) {
     let mut buffer = [0; 4096];
@@ -121,4 +133,15 @@ fn read(mut master: File, screen: &(Mutex<Screen>, Condvar)) {
             return;
         }
     }
+}
+
+#[test]
+fn a_terminal_has_its_size_and_ends_with_its_command() {
+    let lab = Lab::new();
+    let mut terminal = Terminal::program(&lab, "sh", &["-c", "stty size; read x; echo got $x; exit 5"], 33, 101);
+    terminal.expect("33 101\r\n");
+    terminal.resize(40, 50);
+    terminal.send("words\r");
+    terminal.expect("got words");
+    assert_eq!(terminal.end().0, 5);
 }
