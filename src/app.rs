@@ -81,8 +81,10 @@ pub fn cli() -> ExitCode {
 fn daemon(args: &cli::daemon::Daemon) -> Result<(), Failure> {
     // Asked before an ordinary user becomes root of a user namespace, and would be sent to root's places.
     let home = Home::from_env();
-    let home =
-        Home { data: args.data_root.clone().unwrap_or(home.data), run: args.exec_root.clone().unwrap_or(home.run) };
+    let home = Home {
+        data: args.data_root.clone().unwrap_or(home.data),
+        run: args.exec_root.clone().unwrap_or(home.run),
+    };
     if args.action == "stop" {
         return daemon::stop::stop(&home.run).map_err(Failure::new);
     }
@@ -167,9 +169,7 @@ impl Config {
     fn hub_listen(&self) -> Result<SocketAddr, String> {
         let said = std::env::var("RDOCK_HUB_LISTEN").ok().filter(|v| !v.is_empty()).or(self.hub_listen.clone());
         let address = said.unwrap_or_else(|| "127.0.0.1:0".into());
-        address
-            .parse()
-            .map_err(|_| format!("the lab hub cannot listen on {address:?}: it must look like 127.0.0.1:5050"))
+        address.parse().map_err(|_| format!("the lab hub cannot listen on {address:?}: it must look like 127.0.0.1:5050"))
     }
 }
 

@@ -34,11 +34,11 @@ mod version;
 mod wait;
 
 pub use context::{Context, Processes};
+pub use verb::tell;
 use error::Failure;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use verb::Entry;
-pub use verb::tell;
 
 /// Every command, in the order of the list that `rdock --help` shows.
 const COMMANDS: &[(&str, &[Entry])] = &[

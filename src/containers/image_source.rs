@@ -1,6 +1,5 @@
 //! What containers need of images, as a seam: the tests have images without a registry.
 
-use crate::images::{ImageError, Images};
 use crate::oci::ErrorKind;
 use oci_spec::image::Config;
 use std::path::PathBuf;
@@ -31,13 +30,4 @@ pub trait ImageSource: Send + Sync {
     /// # Errors
     /// `No such image: centos:latest`, or what is wrong with the image.
     fn find(&self, name_or_id: &str) -> Result<SourceImage, SourceError>;
-}
-
-impl ImageSource for Images {
-    fn find(&self, name_or_id: &str) -> Result<SourceImage, SourceError> {
-        let told = |error: ImageError| SourceError { kind: error.kind(), message: error.to_string() };
-        let image = self.get(name_or_id).map_err(told)?;
-        let (base, lower) = self.lower_dirs(&image).map_err(told)?;
-        Ok(SourceImage { id: image.id.to_string(), config: image.config.config().clone(), base, lower })
-    }
 }

@@ -12,7 +12,6 @@ mod attach;
 mod control;
 mod create;
 mod end;
-mod producers;
 mod remove;
 mod restore;
 mod start;
@@ -22,7 +21,6 @@ mod wait;
 
 pub use attach::AttachOptions;
 pub use create::CreateAnswer;
-pub use producers::Producers;
 pub use remove::RemoveOptions;
 pub use wait::{WaitAnswer, WaitCondition, Waiting};
 
@@ -31,14 +29,12 @@ use super::image_source::ImageSource;
 use super::inspect;
 use super::list::{self, ListOptions};
 use super::names;
-use super::shim_client::{Client, Launch, Shims, lock};
+use super::shim_client::{Client, Launch, lock};
 use super::state::IllegalTransition;
 use super::store::{Record, Store, StoreError};
 use crate::app::Home;
-use crate::images::Images;
 use crate::kernel::Kernel;
 use crate::shim::protocol::{Attach, TraceContext};
-use crate::trace::transport::Hub;
 use bollard_stubs::models::ContainerSummary;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -48,6 +44,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
+/// Gives a new process a way to tell what it does, when somebody listens to the trace that the caller is in.
+pub trait Producers: Send + Sync {
+    /// The trace, and the socket that goes to the shim.
+    fn attach(&self) -> Option<(TraceContext, OwnedFd)>;
+}
+
 /// What the service is made of.
 pub struct Parts {
     pub home: Home,
@@ -55,15 +57,6 @@ pub struct Parts {
     pub kernel: Arc<dyn Kernel>,
     pub shims: Arc<dyn Launch>,
     pub producers: Option<Arc<dyn Producers>>,
-}
-
-impl Parts {
-    /// The real ones: shims are this program again, one of them kept ready; explanations go to the hub.
-    pub fn real(home: Home, images: Arc<Images>, kernel: Arc<dyn Kernel>, hub: Arc<Hub>) -> Parts {
-        let spare = format!("rdock-{}/spare", home.tag());
-        let shims = Arc::new(Shims::new(home.run.clone(), Some(spare)));
-        Parts { home, images, kernel, shims, producers: Some(Arc::new(hub)) }
-    }
 }
 
 /// All containers of a home. Cheap to clone; clones are the same containers.
