@@ -3,7 +3,10 @@
 use crate::cli::error::Failure;
 use crate::cli::{self, Processes};
 use crate::client::{Endpoint, autostart};
+use crate::containers::shim_client::Shims;
+use crate::containers::{Containers, Parts};
 use crate::daemon::engine::About;
+use crate::daemon::joints::{LocalImages, ToldByShims};
 use crate::daemon::place::Place;
 use crate::daemon::sources::{HubConfig, Sources};
 use crate::daemon::{self, Engine};
@@ -81,10 +84,8 @@ pub fn cli() -> ExitCode {
 fn daemon(args: &cli::daemon::Daemon) -> Result<(), Failure> {
     // Asked before an ordinary user becomes root of a user namespace, and would be sent to root's places.
     let home = Home::from_env();
-    let home = Home {
-        data: args.data_root.clone().unwrap_or(home.data),
-        run: args.exec_root.clone().unwrap_or(home.run),
-    };
+    let home =
+        Home { data: args.data_root.clone().unwrap_or(home.data), run: args.exec_root.clone().unwrap_or(home.run) };
     if args.action == "stop" {
         return daemon::stop::stop(&home.run).map_err(Failure::new);
     }
@@ -115,7 +116,7 @@ fn serve(args: &cli::daemon::Daemon, home: &Home, told: &Told) -> Result<(), Str
     let ended = runtime.block_on(async {
         let traces = trace::transport::Hub::new();
         trace::install(traces.clone()).map_err(|e| e.to_string())?;
-        let engine = engine(home, &config, kernel, &root, traces)?;
+        let engine = engine(home, &config, kernel, &root, traces).await?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| e.to_string())?;
         told.ready();
         daemon::serve::serve(listener, daemon::routes::router(engine), daemon::serve::asked_to_end()).await;
@@ -130,7 +131,7 @@ const WORKERS: usize = 2;
 /// So long the daemon waits at its end for work that cannot be called off.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-fn engine(
+async fn engine(
     home: &Home,
     config: &Config,
     kernel: Arc<dyn Kernel>,
@@ -145,9 +146,18 @@ fn engine(
     let hub = HubConfig { root: home.data.join("hub"), listen: config.hub_listen()? };
     let sources = Arc::new(Sources::new(hub));
     let options = crate::images::Options { rootless: rootless.is_some(), userxattr: rootless.is_some() };
-    let images = Images::open(&home.data, kernel, sources.clone(), options).map_err(|e| e.to_string())?;
+    let images = Images::open(&home.data, kernel.clone(), sources.clone(), options).map_err(|e| e.to_string())?;
+    let images = Arc::new(images);
+    let parts = Parts {
+        home: home.clone(),
+        images: Arc::new(LocalImages(images.clone())),
+        kernel,
+        shims: Arc::new(Shims::new(home.run.clone(), None)),
+        producers: Some(Arc::new(ToldByShims(traces.clone()))),
+    };
+    let containers = Containers::open(parts).await.map_err(|e| e.to_string())?;
     let about = Arc::new(About { id: home.tag(), data: home.data.clone(), rootless });
-    Ok(Engine { images: Arc::new(images), sources, traces, about })
+    Ok(Engine { images, containers, sources, traces, about })
 }
 
 /// The daemon's configuration file: JSON.
@@ -169,7 +179,9 @@ impl Config {
     fn hub_listen(&self) -> Result<SocketAddr, String> {
         let said = std::env::var("RDOCK_HUB_LISTEN").ok().filter(|v| !v.is_empty()).or(self.hub_listen.clone());
         let address = said.unwrap_or_else(|| "127.0.0.1:0".into());
-        address.parse().map_err(|_| format!("the lab hub cannot listen on {address:?}: it must look like 127.0.0.1:5050"))
+        address
+            .parse()
+            .map_err(|_| format!("the lab hub cannot listen on {address:?}: it must look like 127.0.0.1:5050"))
     }
 }
 

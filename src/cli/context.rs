@@ -10,7 +10,6 @@ use crate::client::{Client, ClientError, Endpoint};
 use crate::trace::{self, Actor};
 use serde_json::json;
 use std::cell::OnceCell;
-use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
 use tokio::runtime::Runtime;
@@ -39,9 +38,9 @@ pub struct Context {
 }
 
 impl Context {
-    /// Begins an invocation of `words` (the command and its arguments).
-    pub fn new(globals: Globals, processes: Processes, words: &[OsString]) -> Result<Context, Failure> {
-        let explaining = globals.explain.clone().map(|e| Explaining::begin(e, words)).transpose()?;
+    /// Begins an invocation.
+    pub fn new(globals: Globals, processes: Processes) -> Result<Context, Failure> {
+        let explaining = globals.explain.clone().map(Explaining::begin).transpose()?;
         Ok(Context { globals, processes, runtime: OnceCell::new(), explaining })
     }
 
@@ -115,8 +114,11 @@ impl Context {
     }
 
     /// Before the terminal is handed to a container: prints what has been explained so far.
-    pub fn hand_over(&self) -> Result<(), Failure> {
-        self.explaining.as_ref().map_or(Ok(()), Explaining::print_so_far)
+    pub async fn hand_over(&self) -> Result<(), Failure> {
+        match &self.explaining {
+            Some(explaining) => explaining.print_so_far().await,
+            None => Ok(()),
+        }
     }
 
     /// Ends the invocation: what is left of the explanation is printed.

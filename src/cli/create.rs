@@ -25,6 +25,10 @@ impl Verb for Create {
     const ARITY: Arity = Arity::AtLeast(1);
     const INTERSPERSED: bool = false;
 
+    fn told(&self) -> String {
+        pull::told(Self::NAME, &self.options.image)
+    }
+
     fn run(self, cx: &Context) -> Result<u8, Failure> {
         cx.block_on(async {
             let options = &self.options;

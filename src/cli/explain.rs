@@ -5,14 +5,16 @@
 //! the last one. Which events came before which is told by their time: one clock serves all processes of a host.
 
 use super::error::Failure;
-use super::globals::{Explain, Format};
+use super::globals::Explain;
 use crate::client::{Client, Endpoint, TraceStream};
+use crate::trace::render::{Drawing, Style};
 use crate::trace::transport::Decoder;
-use crate::trace::{self, Actor, Collector, TraceEvent, TraceId};
+use crate::trace::{self, Collector, Sink as _, TraceEvent, TraceId};
+use crate::ui;
 use std::cell::RefCell;
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -20,6 +22,10 @@ use tokio::task::JoinHandle;
 
 /// The daemon answers at once; this only keeps a broken one from holding the client for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Columns where there is no terminal.
+const WIDTH_OF_A_FILE: usize = 100;
+/// How often the receiving task gets a turn before what it has is printed.
+const TURNS: usize = 64;
 
 /// The explanation of one invocation.
 pub struct Explaining {
@@ -27,8 +33,10 @@ pub struct Explaining {
     trace: TraceId,
     own: Arc<Collector>,
     daemon: RefCell<Option<Listening>>,
-    /// How many events have been printed already.
-    printed: RefCell<Vec<TraceEvent>>,
+    /// All events so far, and what has been drawn of them.
+    told: RefCell<(Vec<TraceEvent>, Drawing)>,
+    /// None: standard error.
+    file: Option<File>,
 }
 
 /// The daemon's side: what has come so far, and the task that receives more.
@@ -40,14 +48,20 @@ struct Listening {
 
 impl Explaining {
     /// Begins: from here on this process's steps are kept.
-    pub fn begin(how: Explain, words: &[OsString]) -> Result<Explaining, Failure> {
+    pub fn begin(how: Explain) -> Result<Explaining, Failure> {
+        let file = how.file.as_deref().map(create).transpose()?;
         let (trace, own) = (TraceId::random(), Arc::new(Collector::default()));
-        trace::layer::install_process(trace, None, own.clone())
-            .map_err(|e| Failure::new(format!("cannot explain: {e}")))?;
-        let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).collect();
-        let step = trace::step(Actor::Client, "client.parse").arg("argv", &words);
-        step.ok(words.first(), || format!("reads the command: {}", words.join(" ")));
-        Ok(Explaining { how, trace, own, daemon: RefCell::default(), printed: RefCell::default() })
+        trace::install_process(trace, None, own.clone()).map_err(|e| Failure::new(format!("cannot explain: {e}")))?;
+        let style = match file.is_some() {
+            true => Style { lang: how.lang, ..Style::plain(WIDTH_OF_A_FILE) },
+            false => Style {
+                colour: ui::colour_on_stderr(),
+                width: ui::terminal_width().unwrap_or(WIDTH_OF_A_FILE),
+                lang: how.lang,
+            },
+        };
+        let drawing = Drawing::new(how.format, style);
+        Ok(Explaining { how, trace, own, daemon: RefCell::default(), told: RefCell::new((Vec::new(), drawing)), file })
     }
 
     /// Opens the daemon's stream, once. A daemon that does not explain (a real Docker) is left out.
@@ -65,82 +79,68 @@ impl Explaining {
     }
 
     /// Prints what is known by now; what comes later is printed at the end.
-    pub fn print_so_far(&self) -> Result<(), Failure> {
-        let events = self.take();
-        if self.how.format != Format::Json {
-            self.write(&events)?;
+    pub async fn print_so_far(&self) -> Result<(), Failure> {
+        // What the daemon has sent lies in the socket's buffer: the task that receives gets a turn.
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
         }
-        self.printed.borrow_mut().extend(events);
-        Ok(())
+        self.gather();
+        let (events, drawing) = &mut *self.told.borrow_mut();
+        self.write(&drawing.so_far(events))
     }
 
     /// Ends the daemon's stream and prints what has not been printed.
     pub fn finish(&self, runtime: &Runtime) -> Result<(), Failure> {
-        let listening = self.daemon.borrow_mut().take();
-        let mut events = self.take();
-        if let Some(Listening { endpoint, came, receiving }) = listening {
+        if let Some(listening) = &mut *self.daemon.borrow_mut() {
             runtime.block_on(async {
                 let ending = async {
-                    let client = Client::connect(&endpoint).await?;
+                    let client = Client::connect(&listening.endpoint).await?;
                     client.trace_finish(&self.trace.to_string()).await
                 };
                 // A daemon that has ended has closed the stream; what it sent is here.
                 if ending.await.is_ok() {
-                    let _ = tokio::time::timeout(PATIENCE, receiving).await;
+                    let _ = tokio::time::timeout(PATIENCE, &mut listening.receiving).await;
                 }
             });
-            events.extend(came.take());
         }
-        let printed = self.printed.take();
-        if self.how.format == Format::Json {
-            events.splice(0..0, printed);
-        }
-        self.write(&events)
+        self.gather();
+        let (events, drawing) = &mut *self.told.borrow_mut();
+        self.write(&drawing.finish(events))
     }
 
-    fn take(&self) -> Vec<TraceEvent> {
-        let mut events = self.own.take();
+    /// Takes what has come, from both sides, into one order: one clock serves all processes of a host.
+    fn gather(&self) {
+        let (events, _) = &mut *self.told.borrow_mut();
+        events.extend(self.own.take());
         if let Some(listening) = &*self.daemon.borrow() {
             events.extend(listening.came.take());
         }
-        events
-    }
-
-    fn write(&self, events: &[TraceEvent]) -> Result<(), Failure> {
-        let mut events = events.to_vec();
         events.sort_by_key(|e| e.ts);
         for (event, seq) in events.iter_mut().zip(1..) {
             event.seq = seq;
         }
-        let text = draw(self.how.format, &events);
-        let written = match &self.how.file {
+    }
+
+    fn write(&self, text: &str) -> Result<(), Failure> {
+        let written = match self.file.as_ref() {
             None => io::stderr().write_all(text.as_bytes()),
-            Some(path) => File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .and_then(|mut file| file.write_all(text.as_bytes()))
-                .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+            Some(mut file) => file.write_all(text.as_bytes()),
         };
-        written.map_err(|e| Failure::new(format!("cannot write the explanation: {e}")))
+        let place = self.how.file.as_ref().map(|p| format!(" to {}", p.display())).unwrap_or_default();
+        written.map_err(|e| Failure::new(format!("cannot write the explanation{place}: {e}")))
     }
 }
 
+fn create(path: &Path) -> Result<File, Failure> {
+    let opened = File::options().create(true).write(true).truncate(true).open(path);
+    opened.map_err(|e| Failure::new(format!("cannot write the explanation to {}: {e}", path.display())))
+}
+
 async fn receive(mut stream: TraceStream, came: Arc<Collector>) {
-    use crate::trace::Sink as _;
     let mut decoder = Decoder::new();
     while let Ok(Some(piece)) = stream.piece().await {
         for event in decoder.push(&piece) {
             came.emit(event);
         }
     }
-}
-
-fn draw(format: Format, events: &[TraceEvent]) -> String {
-    let mut bytes = Vec::new();
-    let _ = format;
-    for event in events {
-        trace::transport::encode(event, &mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -3,6 +3,7 @@
 use super::args::{self, Arity, Scanned, Shape};
 use super::error::Failure;
 use super::{COMMANDS, help};
+use crate::trace::render::{Format, Lang};
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -14,31 +15,15 @@ pub struct Globals {
     /// `-H`, else `RDOCK_HOST`. `DOCKER_HOST` is not read: it names another engine.
     pub host: Option<String>,
     pub explain: Option<Explain>,
-    pub lang: Lang,
 }
 
 /// How and where to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explain {
     pub format: Format,
+    pub lang: Lang,
     /// None: standard error.
     pub file: Option<PathBuf>,
-}
-
-/// How an explanation is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Flow,
-    Syscalls,
-    Json,
-}
-
-/// The language for people.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Lang {
-    #[default]
-    En,
-    Zh,
 }
 
 /// What was read.
@@ -79,15 +64,18 @@ pub fn read(words: &[OsString]) -> Result<Read, Failure> {
         Scanned::Help => return Ok(Read::Done(overview())),
         Scanned::Words { options, arguments } => (options, arguments),
     };
-    let mut globals = Globals { host: env("RDOCK_HOST"), explain: None, lang: lang_from_env() };
+    let (mut globals, mut lang) = (Globals { host: env("RDOCK_HOST"), explain: None }, lang_from_env());
     for word in options.drain(..) {
         let word = word.to_string_lossy().into_owned();
         match word.split_once('=').unwrap_or((word.as_str(), "")) {
             ("--version", _) => return Ok(Read::Done(format!("rdock version {}\n", env!("CARGO_PKG_VERSION")))),
             ("--host", host) => globals.host = Some(host.to_owned()),
-            ("--lang", lang) => globals.lang = parse_lang(lang)?,
+            ("--lang", name) => lang = parse_lang(name)?,
             (_, explain) => globals.explain = Some(parse_explain(explain)?),
         }
+    }
+    if let Some(explain) = &mut globals.explain {
+        explain.lang = lang;
     }
     match rest.first().and_then(|w| w.to_str()) {
         None if rest.is_empty() => Ok(Read::Done(overview())),
@@ -115,7 +103,7 @@ fn parse_explain(text: &str) -> Result<Explain, Failure> {
             return Err(failure.hint("the forms are flow, syscalls and json: rdock --explain=syscalls run centos"));
         }
     };
-    Ok(Explain { format, file: file.filter(|f| !f.as_os_str().is_empty()) })
+    Ok(Explain { format, lang: Lang::default(), file: file.filter(|f| !f.as_os_str().is_empty()) })
 }
 
 fn parse_lang(text: &str) -> Result<Lang, Failure> {
@@ -166,13 +154,13 @@ mod tests {
 
     #[test]
     fn options_before_the_command_are_global() {
-        let (g, rest) = globals("--explain -H unix:///x run --rm centos");
+        let (g, rest) = globals("--lang=en --explain -H unix:///x run --rm centos");
         assert_eq!(rest, "run --rm centos");
         assert_eq!(g.host.as_deref(), Some("unix:///x"));
-        assert_eq!(g.explain, Some(Explain { format: Format::Flow, file: None }));
-        let (g, rest) = globals("--explain=json:/tmp/x.json ps");
+        assert_eq!(g.explain, Some(Explain { format: Format::Flow, lang: Lang::En, file: None }));
+        let (g, rest) = globals("--lang zh --explain=json:/tmp/x.json ps");
         assert_eq!(rest, "ps");
-        assert_eq!(g.explain, Some(Explain { format: Format::Json, file: Some("/tmp/x.json".into()) }));
+        assert_eq!(g.explain, Some(Explain { format: Format::Json, lang: Lang::Zh, file: Some("/tmp/x.json".into()) }));
     }
 
     #[test]

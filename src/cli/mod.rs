@@ -34,11 +34,11 @@ mod version;
 mod wait;
 
 pub use context::{Context, Processes};
-pub use verb::tell;
 use error::Failure;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use verb::Entry;
+pub use verb::tell;
 
 /// Every command, in the order of the list that `rdock --help` shows.
 const COMMANDS: &[(&str, &[Entry])] = &[
@@ -88,7 +88,7 @@ fn dispatch(words: &[OsString], processes: Processes) -> Result<u8, Failure> {
         globals::Read::Command { globals, rest } => (globals, rest),
     };
     let Some((entry, used)) = find(&rest) else { return Err(unknown(&rest)) };
-    let cx = Context::new(globals, processes, &rest)?;
+    let cx = Context::new(globals, processes)?;
     let ended = entry.run(&cx, &rest[used..]);
     cx.finish(ended)
 }

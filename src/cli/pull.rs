@@ -32,6 +32,10 @@ impl Verb for Pull {
     const USAGE: &'static str = "[OPTIONS] NAME[:TAG|@DIGEST]";
     const ARITY: Arity = Arity::Exactly(1);
 
+    fn told(&self) -> String {
+        told(Self::NAME, &self.image)
+    }
+
     fn run(self, cx: &Context) -> Result<u8, Failure> {
         let named = Reference::parse(&self.image).map_err(Failure::new)?;
         let bare = named.tag().is_none() && named.digest().is_none();
@@ -45,6 +49,14 @@ impl Verb for Pull {
             print(&format!("{}\n", reference.canonical()))?;
             Ok(0)
         })
+    }
+}
+
+/// `run, image centos → docker.io/library/centos:latest`
+pub fn told(command: &str, image: &str) -> String {
+    match Reference::parse(image).map(Reference::with_default_tag) {
+        Ok(reference) => format!("{command}, image {image} → {}", reference.canonical()),
+        Err(_) => format!("{command}, image {image}"),
     }
 }
 

@@ -33,6 +33,10 @@ impl Verb for Run {
     const ARITY: Arity = Arity::AtLeast(1);
     const INTERSPERSED: bool = false;
 
+    fn told(&self) -> String {
+        super::pull::told(Self::NAME, &self.options.image)
+    }
+
     fn run(self, cx: &Context) -> Result<u8, Failure> {
         let streams = self.options.streams(self.detach).map_err(|f| f.status(ENGINE_FAILED))?;
         stdio::check_tty(streams.stdin, self.options.tty)?;

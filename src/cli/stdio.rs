@@ -133,7 +133,7 @@ pub async fn converse(
         resize(client, id).await;
     }
     let raw = if how.tty && how.stdin {
-        cx.hand_over()?;
+        cx.hand_over().await?;
         RawMode::enter().map_err(|e| Failure::new(format!("cannot use the terminal: {e}")))?
     } else {
         None

@@ -3,7 +3,9 @@
 use super::args::{self, Arity, Scanned, Shape};
 use super::error::{ENGINE_FAILED, Failure};
 use super::{Context, help};
+use crate::trace::{self, Actor};
 use clap::error::{ContextKind, ContextValue};
+use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 
@@ -18,6 +20,11 @@ pub trait Verb: clap::Args {
     const ARITY: Arity;
     /// Options may come after arguments too.
     const INTERSPERSED: bool = true;
+
+    /// For the explanation: what the command line says, in the words of [`Verb::NAME`] and what it is about.
+    fn told(&self) -> String {
+        Self::NAME.to_owned()
+    }
 
     /// Does it; the exit status.
     fn run(self, cx: &Context) -> Result<u8, Failure>;
@@ -44,7 +51,14 @@ fn launch<V: Verb>(cx: &Context, words: &[OsString]) -> Result<u8, Failure> {
     let path = format!("rdock {}", V::NAME);
     let shape = Shape { path: &path, usage: V::USAGE, arity: V::ARITY, interspersed: V::INTERSPERSED };
     match parse::<V>(&shape, words)? {
-        Some(verb) => verb.run(cx),
+        Some(verb) => {
+            let step = trace::step(Actor::Client, "client.parse").args(|| {
+                let argv: Vec<_> = words.iter().map(|w| w.to_string_lossy()).collect();
+                json!({"command": V::NAME, "argv": argv})
+            });
+            step.ok((), || format!("reads the command: {}", verb.told()));
+            verb.run(cx)
+        }
         None => Ok(0),
     }
 }

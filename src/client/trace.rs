@@ -18,9 +18,12 @@ pub(super) fn sending(method: &Method, path: &str, body: Option<&Value>) -> Opti
         step = step.arg("body", short);
     }
     let parent = step.span().in_scope(trace::current_context).map(|(trace, span)| format!("00-{trace}-{span}-01"));
-    step.ok(Value::Null, || match &short {
-        Some(body) => format!("──▶ {method} {path}  {body}"),
-        None => format!("──▶ {method} {path}"),
+    step.ok(Value::Null, || {
+        let path = path.replace("%2F", "/").replace("%3A", ":");
+        match &short {
+            Some(body) => format!("──▶ {method} {path}  {body}"),
+            None => format!("──▶ {method} {path}"),
+        }
     });
     parent
 }

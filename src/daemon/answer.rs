@@ -80,4 +80,4 @@ macro_rules! refusals {
     )* };
 }
 
-refusals!(crate::images::ImageError, crate::images::PullError);
+refusals!(crate::images::ImageError, crate::images::PullError, crate::containers::ContainerError);

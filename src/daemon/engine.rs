@@ -1,6 +1,7 @@
 //! The services behind the routes.
 
 use super::sources::Sources;
+use crate::containers::Containers;
 use crate::images::Images;
 use crate::trace;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Engine {
     pub images: Arc<Images>,
+    pub containers: Containers,
     pub sources: Arc<Sources>,
     /// Explanations by trace id.
     pub traces: Arc<trace::transport::Hub>,

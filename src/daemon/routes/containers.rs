@@ -66,15 +66,11 @@ async fn start(State(engine): State<Engine>, Path(id): Path<String>) -> Answer {
 /// `POST /containers/{id}/wait?condition=`: the headers say that the wait is on, the body comes with the end.
 async fn wait(State(engine): State<Engine>, Path(id): Path<String>, Query(params): Query<Params>) -> Answer {
     let asked = text(&params, "condition").unwrap_or_default();
-    let condition =
-        WaitCondition::parse(asked).ok_or_else(|| Refusal::bad(format!("invalid condition: {asked:?}")))?;
+    let condition = WaitCondition::parse(asked).ok_or_else(|| Refusal::bad(format!("invalid condition: {asked:?}")))?;
     let waiting = engine.containers.watch(&id, condition)?;
     let answer = async move {
         let ended = waiting.answer().await;
-        let waited = Waited {
-            error: ended.error.map(|message| WaitError { message }),
-            status_code: ended.status_code,
-        };
+        let waited = Waited { error: ended.error.map(|message| WaitError { message }), status_code: ended.status_code };
         let mut line = serde_json::to_vec(&waited).unwrap_or_default();
         line.push(b'\n');
         Bytes::from(line)

@@ -1,9 +1,9 @@
 //! `/images/…`
 
 use super::query::{Params, filters, flag, text};
+use crate::api::wire::Progress;
 use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, Refusal, json, stream};
-use crate::api::wire::Progress;
 use crate::images::{Image, ImageSummary, PullError, PullOutcome, PullProgress, Removed};
 use crate::oci::Reference;
 use axum::Router;
@@ -198,9 +198,9 @@ fn inspected(image: &Image, size: u64) -> Value {
 /// The image's defaults for containers, with all the fields that Docker shows.
 fn container_config(config: &oci_spec::image::ImageConfiguration) -> Value {
     let set = config.config().as_ref();
-    let volumes = set.and_then(|c| c.volumes().clone()).map(|list| {
-        list.into_iter().map(|v| (v, json!({}))).collect::<serde_json::Map<_, _>>()
-    });
+    let volumes = set
+        .and_then(|c| c.volumes().clone())
+        .map(|list| list.into_iter().map(|v| (v, json!({}))).collect::<serde_json::Map<_, _>>());
     json!({
         "Hostname": "", "Domainname": "", "User": set.and_then(|c| c.user().clone()).unwrap_or_default(),
         "AttachStdin": false, "AttachStdout": false, "AttachStderr": false,

@@ -1,5 +1,7 @@
 //! The routes, one file per group of the API.
 
+mod attach;
+mod containers;
 mod images;
 mod query;
 mod system;
@@ -13,6 +15,8 @@ pub fn router(engine: Engine) -> Router {
     Router::new()
         .merge(system::routes())
         .merge(images::routes())
+        .merge(containers::routes())
+        .merge(attach::routes())
         .merge(traces::routes())
         .fallback(serve::not_found)
         .method_not_allowed_fallback(serve::not_found)

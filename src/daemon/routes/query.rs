@@ -19,9 +19,8 @@ pub fn text<'p>(params: &'p Params, name: &str) -> Option<&'p str> {
 
 /// A number.
 pub fn number<T: std::str::FromStr>(params: &Params, name: &str) -> Result<Option<T>, Refusal> {
-    let parsed = text(params, name).map(|v| {
-        v.parse().map_err(|_| Refusal::bad(format!("strconv.Atoi: parsing {v:?}: invalid syntax")))
-    });
+    let parsed = text(params, name)
+        .map(|v| v.parse().map_err(|_| Refusal::bad(format!("strconv.Atoi: parsing {v:?}: invalid syntax"))));
     parsed.transpose()
 }
 
