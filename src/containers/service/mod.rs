@@ -150,7 +150,7 @@ impl Inner {
 
     /// Name of a container's control group.
     fn cgroup(&self, id: &str) -> String {
-        format!("rdock-{}/{id}", self.home.tag())
+        format!("rdock-{}-{id}", self.home.tag())
     }
 
     fn find(&self, wanted: &str) -> Result<Arc<Entry>, ContainerError> {

@@ -73,7 +73,7 @@ pub struct Shims {
 }
 
 impl Shims {
-    /// `spare_group`: `rdock-<tag>/spare`, to keep one shim ready; none to start each when it is asked for.
+    /// `spare_group`: `rdock-<tag>-spare`, to keep one shim ready; none to start each when it is asked for.
     pub fn new(run: PathBuf, spare_group: Option<String>) -> Shims {
         Shims { run, spare_group, spare: Mutex::default() }
     }
