@@ -108,7 +108,7 @@ fn dockers_run_on_a_terminal_works() {
     terminal.expect(" /]# ");
     // docker sets the size when the container has started: until it has, the answer is 0 0.
     terminal.send("until [ \"$(stty size)\" = '31 99' ]; do :; done; echo sized\r");
-    terminal.expect("\r\nsized\r\n");
+    terminal.expect("\rsized\r\n");
     terminal.send("exit 3\r");
     assert_eq!(terminal.end().0, 3);
 }

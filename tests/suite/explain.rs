@@ -55,7 +55,7 @@ fn every_kernel_call_is_in_the_long_form() {
     let Some((lab, upstream)) = cut_off(None) else { return };
     let lab = lab.with_image("centos");
     let answer = lab.rdock(["--explain=syscalls", "run", "--rm", "centos", "true"]).ok();
-    for call in ["clone3", "mount overlay", "pivot_root", "umount2", "mknodat", "capset", "prctl", "execve"] {
+    for call in ["clone3(", "mount(", "pivot_root(", "umount2(", "mknodat(", "capset(", "prctl(", "execve("] {
         assert!(answer.stderr.contains(call), "{call} is not in {}", answer.stderr);
     }
     snapshot("explain_run_syscalls", &answer.stderr);
@@ -111,7 +111,7 @@ fn explaining_changes_nothing_of_what_comes_out() {
         lab.rdock([explain.as_str(), "run", "--rm", "centos", "sh", "-c", script]).is(7, "out\n", "err\n");
         assert!(std::fs::metadata(&file).unwrap().len() > 500);
     }
-    let _ = lab.rdock(["--explain=nosuchform", "version"]).fails(125, "nosuchform");
+    let _ = lab.rdock(["--explain=nosuchform", "version"]).fails(1, "nosuchform");
 }
 
 #[test]

@@ -23,10 +23,11 @@ fn nothing_half_made(lab: &Lab) {
 /// One layer of centos is served wrongly: the fault's name in `faults.json`, and words of the answer.
 fn broken_layer(fault: &str, words: &[&str]) {
     let Some(lab) = lab() else { return };
-    lab.start_daemon();
-    let _ = lab.rdock(["pull", "-q", "hello-world"]).ok();
+    let lab = lab.with_image("hello-world");
+    // The same host and recipe give the same digests: another home's hub tells which layers there will be.
+    let other = Lab::new().with_image("centos");
+    let (digest, _) = HubStore::of(&other).image("centos").layers.last().unwrap().clone();
     let hub = HubStore::of(&lab);
-    let (digest, _) = hub.image("centos").layers.last().unwrap().clone();
     hub.faults(Some(format!("{{\"{fault}\": \"{digest}\"}}")));
     for (command, status) in [(["pull", "centos"], 1), (["run", "centos"], 125)] {
         let answer = lab.rdock(command);
@@ -42,7 +43,7 @@ fn broken_layer(fault: &str, words: &[&str]) {
 
 #[test]
 fn a_layer_with_a_wrong_digest_is_refused() {
-    broken_layer("corrupt", &["digest"]);
+    broken_layer("corrupt", &["instead of"]);
 }
 
 #[test]
@@ -102,10 +103,14 @@ fn a_full_disk_is_said_and_room_helps() {
         return;
     }
     let lab = Lab::new();
+    // The hub's own images are there already; how it says that it can't make them is another test.
+    let other = Lab::new().with_image("centos").with_image("hello-world");
+    let hub = other.home().join("data/hub");
     // A small file system over the home, in a mount namespace that ends with the script.
     let script = r#"
         set -u
         mount -t tmpfs -o size=400m none "$RDOCK_HOME"
+        mkdir "$RDOCK_HOME/data" && cp -a "$2" "$RDOCK_HOME/data/hub"
         "$1" pull -q hello-world || exit 90
         room=$(df --output=avail -k "$RDOCK_HOME" | tail -n 1)
         head -c "$((room - 2048))K" /dev/zero > "$RDOCK_HOME/filler"
@@ -119,9 +124,9 @@ fn a_full_disk_is_said_and_room_helps() {
         "$1" daemon stop
     "#;
     let mut command = lab.program("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh", RDOCK]);
+    command.args(["--mount", "sh", "-c", script, "sh", RDOCK]).arg(hub);
     let answer = super::support::lab::run(command, b"");
-    let answer = answer.fails(0, "no space left");
+    let answer = answer.fails(0, "no space left").fails(0, "RDOCK_HOME");
     let last: Vec<&str> = answer.stdout.lines().rev().take(2).collect();
     assert_eq!(last, ["again: 0", "room again"], "{answer:#?}");
     assert!(answer.stdout.contains("pull: 1\n") && answer.stdout.contains("run: 125\n"), "{answer:#?}");

@@ -45,8 +45,26 @@ fn the_status_is_the_commands_own() {
         let answer = script(&lab, &format!("exit {status}"));
         assert_eq!(answer.status, status, "{answer:?}");
     }
-    assert_eq!(script(&lab, "kill -9 $$").status, 137);
-    assert_eq!(script(&lab, "kill -15 $$").status, 0, "process 1 has no default action for SIGTERM");
+    // Process 1 of a pid namespace is safe from signals out of it that it does not handle (pid_namespaces(7)).
+    assert_eq!(script(&lab, "kill -9 $$; kill -15 $$").status, 0);
+    assert_eq!(script(&lab, "sh -c 'kill -9 $$'; exit $?").status, 137);
+}
+
+#[test]
+fn a_container_that_is_killed_ends_with_128_and_the_signal() {
+    let Some(lab) = lab() else { return };
+    let lab = lab.with_image("centos");
+    for (signal, status) in [("KILL", 137), ("TERM", 143)] {
+        // The shell says when its handler is there; TERM without one would not reach a process 1.
+        let script = "trap 'trap - TERM; exit 143' TERM; echo ready; while :; do sleep 1; done";
+        let mut command = lab.command(["run", "--rm", "--name", "doomed", "centos", "sh", "-c", script]);
+        let mut client = super::support::lab::Background(command.stdout(std::process::Stdio::piped()).spawn().unwrap());
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(client.0.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        lab.rdock(["kill", "-s", signal, "doomed"]).is(0, "doomed\n", "");
+        let ended = super::support::wait_for("the client's end", || client.0.try_wait().unwrap());
+        assert_eq!(ended.code(), Some(status), "{signal}");
+    }
 }
 
 #[test]
@@ -169,7 +187,9 @@ fn environment_directory_user_and_name_are_as_asked_for() {
         .ok();
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(shown.stdout, format!("1|two words|taken along|unset|/root|{path}\n/tmp/new\nbox\nbox\n"));
-    for (user, expected) in [("1000:1001", "1000 1001"), ("65534", "65534 0"), ("0", "0 0"), ("root", "0 0")] {
+    for (user, expected) in
+        [("1000:1001", "1000 1001"), ("65534", "65534 65534"), ("4711", "4711 0"), ("0", "0 0"), ("root", "0 0")]
+    {
         let ids = lab.rdock(["run", "--rm", "-u", user, "centos", "sh", "-c", "echo $(id -u) $(id -g)"]).ok();
         assert_eq!(ids.stdout, format!("{expected}\n"), "-u {user}");
     }
@@ -302,11 +322,21 @@ fn loopback_is_up_and_there_is_no_other_way_out() {
 fn what_a_container_writes_is_its_own_and_not_the_images() {
     let Some(lab) = lab() else { return };
     let lab = lab.with_image("centos");
-    let _ =
-        lab.rdock(["run", "--name", "one", "centos", "sh", "-c", "echo mine > /root/new; rm /etc/centos-release"]).ok();
+    let _ = lab
+        .rdock([
+            "run",
+            "--name",
+            "one",
+            "centos",
+            "sh",
+            "-c",
+            "rm /etc/centos-release || exit 1; echo mine > /root/new",
+        ])
+        .ok();
     script(&lab, "test ! -e /root/new && test -e /etc/centos-release").is(0, "", "");
     // Started again, it finds what it wrote.
     let _ = lab.rdock(["start", "one"]).ok();
+    lab.rdock(["wait", "one"]).is(0, "1\n", "");
     let upper = lab.containers_on_disk()[0].join("upper");
     assert_eq!(std::fs::read_to_string(upper.join("root/new")).unwrap(), "mine\n");
     let _ = lab.rdock(["rm", "-f", "one"]).ok();

@@ -54,7 +54,7 @@ fn the_window_has_the_clients_size_and_follows_it() {
     prompt(&mut terminal);
     // bash learns of the new size by SIGWINCH; the trap tells when it has come.
     terminal.send("trap 'echo now $(stty size)' WINCH; echo ready\r");
-    terminal.expect("\r\nready\r\n");
+    terminal.expect("\rready\r\n");
     prompt(&mut terminal);
     terminal.resize(40, 120);
     terminal.send("\r");
@@ -73,7 +73,7 @@ fn ctrl_c_goes_to_the_container_and_not_to_the_client() {
     terminal.send("\x03");
     prompt(&mut terminal);
     terminal.send("echo still here\r");
-    terminal.expect("\r\nstill here\r\n");
+    terminal.expect("\rstill here\r\n");
     terminal.send("exit\r");
     terminal.end();
 }
@@ -91,7 +91,7 @@ fn ctrl_p_ctrl_q_leaves_it_running_and_attach_comes_back() {
     assert!(listed.stdout.contains("left") && listed.stdout.contains("Up "), "{listed:?}");
     let mut again = Terminal::rdock(&lab, &["attach", "left"], 24, 80);
     again.send("echo $x\r");
-    again.expect("\r\nkept\r\n");
+    again.expect("\rkept\r\n");
     again.send("exit 5\r");
     assert_eq!(again.end().0, 5);
 }

@@ -356,16 +356,18 @@ impl<'a> Reader<'a> {
         Some(Value::Word(word))
     }
 
-    /// From `<` to the `>` that ends it: brackets nest (`<anon_inode:[pidfd]>`, `<UNIX:[1->2]>`).
+    /// From `<` to the `>` that ends it. In a path strace escapes these two; sockets have them in square brackets
+    /// (`<UNIX:[1->2]>`), which a path may hold unpaired.
     fn descriptor(&mut self, number: String) -> Option<Value> {
         self.at += 1;
+        let is_path = self.peek() == Some(b'/');
         let mut path = Vec::new();
         let mut square = 0;
         loop {
             let byte = self.peek()?;
             self.at += 1;
             match byte {
-                b'>' if square <= 0 => break,
+                b'>' if is_path || square <= 0 => break,
                 b'\\' => {
                     path.push(self.escape()?);
                     continue;
@@ -491,6 +493,8 @@ mod tests {
         assert_eq!(tree.answer, Answer::Value(4));
         let socket = one("9 sendto(5<UNIX:[12->34]>, \"x\", 1, MSG_NOSIGNAL, NULL, 0) = 1");
         assert_eq!(socket.args[0].word(), "5");
+        let bracket = one(r#"9 write(3</usr/bin/[>, "x", 1) = 1"#);
+        assert_eq!(bracket.args[1], text("x"));
         let odd = one(r#"9 write(3</tmp/a\76b>, "x", 1) = 1"#);
         assert_eq!(odd.args[0], Value::Fd { number: "3".into(), path: "/tmp/a>b".into() });
     }
