@@ -43,7 +43,7 @@ impl Verb for Attach {
             let stdin = !self.no_stdin && config["OpenStdin"] == Value::Bool(true);
             stdio::check_tty(stdin, tty)?;
             let keys = stdio::detach_keys(self.detach_keys.as_deref())?;
-            let how = Attached { stdin, tty, sig_proxy: self.sig_proxy, keys };
+            let how = Attached { stdin, tty, sig_proxy: self.sig_proxy, keys, redraw: tty };
             let signals = Signals::catch(&how)?;
             let what = client::Attach { stdin, stdout: true, stderr: true, detach_keys: self.detach_keys.clone() };
             let hijacked = client.container_attach(&id, &what).await?;

@@ -26,7 +26,7 @@ pub struct Failure {
 impl Failure {
     /// Fails with status 1.
     pub fn new(message: impl fmt::Display) -> Failure {
-        Failure { message: message.to_string(), hint: None, status: 1 }
+        Failure { message: without_number(message.to_string()), hint: None, status: 1 }
     }
 
     /// Nothing is left to say.
@@ -57,12 +57,25 @@ impl Failure {
     }
 }
 
+/// Rust puts the number of a system error behind its words: ` (os error 13)`. It says nothing to a person.
+fn without_number(mut message: String) -> String {
+    const MARK: &str = " (os error ";
+    while let Some(at) = message.find(MARK) {
+        let Some(end) = message[at..].find(')') else { break };
+        message.replace_range(at..=at + end, "");
+    }
+    message
+}
+
 /// 127 command not found, 126 it can't be invoked, 125 all else; told apart by the daemon's words, as Docker does.
 fn container_status(message: &str) -> u8 {
     let says = |words: &[&str]| words.iter().any(|w| message.contains(w));
+    if !says(&["exec: "]) {
+        return ENGINE_FAILED; // A file of the engine's own may be missing too.
+    }
     if says(&["executable file not found", "no such file or directory"]) {
         NOT_FOUND
-    } else if says(&[": permission denied", "is a directory"]) && says(&["exec"]) {
+    } else if says(&["permission denied", "is a directory", "exec format error"]) {
         CANNOT_INVOKE
     } else {
         ENGINE_FAILED
@@ -129,6 +142,7 @@ mod tests {
                 127,
             ),
             ("unable to start container process: exec: \"/etc\": permission denied: unknown", 126),
+            ("mkdirat /sys/fs/cgroup/pids/x: no such file or directory (ENOENT): unknown", 125),
             ("unable to start container process: exec: \"/x\": stat /x: no such file or directory: unknown", 127),
         ] {
             let failure = Failure::new(format!("Error response from daemon: {message}")).of_command("run");
@@ -138,6 +152,15 @@ mod tests {
                 format!("rdock: Error response from daemon: {message}\n\nRun 'rdock run --help' for more information")
             );
         }
+    }
+
+    #[test]
+    fn numbers_of_system_errors_are_not_shown() {
+        let error = io::Error::from_raw_os_error(13);
+        assert_eq!(
+            Failure::new(format!("cannot use /x: {error}; sorry")).message,
+            "cannot use /x: Permission denied; sorry"
+        );
     }
 
     #[test]

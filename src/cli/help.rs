@@ -159,7 +159,7 @@ mod tests {
         );
         assert_eq!(
             options(&command, 44),
-            "      --detach-keys string   \n                Override the key\n                sequence for\n                detaching a\n                container\n"
+            "      --detach-keys string   \n                Override the key\n                sequence for detaching\n                a container\n"
         );
     }
 }

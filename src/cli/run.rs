@@ -51,6 +51,7 @@ impl Run {
             tty: self.options.tty,
             sig_proxy: self.sig_proxy,
             keys: stdio::detach_keys(self.detach_keys.as_deref()).map_err(of_run)?,
+            redraw: false,
         };
         let made = create::create(cx, &self.options, streams).await;
         let (client, created) = made.map_err(|stage| of_run(stage.failure()))?;

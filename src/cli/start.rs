@@ -54,7 +54,7 @@ impl Start {
         let stdin = self.interactive && config["OpenStdin"] == Value::Bool(true);
         let keys = stdio::detach_keys(self.detach_keys.as_deref())?;
         stdio::check_tty(stdin, tty)?;
-        let how = Attached { stdin, tty, sig_proxy: true, keys };
+        let how = Attached { stdin, tty, sig_proxy: true, keys, redraw: false };
         let signals = Signals::catch(&how)?;
         let what = Attach { stdin, stdout: true, stderr: true, detach_keys: self.detach_keys.clone() };
         let hijacked = client.container_attach(&id, &what).await?;

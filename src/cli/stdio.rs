@@ -4,7 +4,7 @@ use super::error::Failure;
 use super::{Context, verb};
 use crate::client::detach::DetachKeys;
 use crate::client::stream::{Carry, Ended, carry};
-use crate::client::terminal::{self, RawMode};
+use crate::client::terminal::{self, RawMode, Size};
 use crate::client::{Client, Hijacked};
 use std::future::poll_fn;
 use std::io::{self, IsTerminal as _};
@@ -51,6 +51,8 @@ pub struct Attached {
     pub tty: bool,
     pub sig_proxy: bool,
     pub keys: DetachKeys,
+    /// What runs has drawn on another terminal before, and should on ours.
+    pub redraw: bool,
 }
 
 /// The signals that this process listens to from now on. They are kept until [`converse`] looks.
@@ -130,6 +132,9 @@ pub async fn converse(
     mut signals: Signals,
 ) -> Result<Ended, Failure> {
     if how.tty {
+        if how.redraw {
+            provoke(client, id).await;
+        }
         resize(client, id).await;
     }
     let raw = if how.tty && how.stdin {
@@ -145,6 +150,14 @@ pub async fn converse(
     };
     drop(raw);
     ended
+}
+
+/// Another size than the real one: what runs in the terminal draws itself anew when the real one comes.
+async fn provoke(client: &Client, id: &str) {
+    if let Some(Size { rows, columns }) = terminal::size() {
+        let other = Size { rows: rows.saturating_add(1), columns: columns.saturating_add(1) };
+        let _ = client.container_resize(id, other).await;
+    }
 }
 
 async fn resize(client: &Client, id: &str) {

@@ -58,6 +58,9 @@ pub fn start(endpoint: &Endpoint, run: &Path, program: &Path) -> Result<Started,
     let mut child = Command::new(program)
         .args(["daemon", FLAG])
         .current_dir("/")
+        // A daemon waits most of its life: memory that is free again goes back to the system (mallopt(3)).
+        .env("MALLOC_ARENA_MAX", "1")
+        .env("MALLOC_TRIM_THRESHOLD_", "65536")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -175,6 +175,9 @@ fn is_opaque(directory: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::call::{Dev, NodeKind};
+    use crate::kernel::linux::LinuxKernel;
+    use crate::kernel::{Call, Fd, Kernel as _};
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -242,9 +245,14 @@ mod tests {
     fn whiteouts_and_opaque_directories_hide_what_is_below() {
         let low = layer(&[("etc/passwd", "old"), ("etc/group", "g"), ("opt/a", "1")]);
         let top = layer(&[("etc/x", ""), ("opt/b", "2")]);
-        let whiteout = top.path().join("etc/passwd");
-        let made = nix::sys::stat::mknod(&whiteout, SFlag::S_IFCHR, nix::sys::stat::Mode::empty(), 0);
-        if made.is_err() {
+        let whiteout = Call::Mknodat {
+            dirfd: Fd::Cwd,
+            pathname: top.path().join("etc/passwd"),
+            kind: NodeKind::Char,
+            mode: 0,
+            dev: Dev { major: 0, minor: 0 },
+        };
+        if LinuxKernel.call(&whiteout).is_err() {
             eprintln!("not tested: making a whiteout needs CAP_MKNOD");
             return;
         }

@@ -18,7 +18,6 @@ impl ImageSource for LocalImages {
     fn find(&self, name_or_id: &str) -> Result<SourceImage, SourceError> {
         let mut step = trace::step(Actor::Daemon, "image.resolve")
             .why("an image that is on this host already need not be downloaded")
-            .lesson("02-images")
             .arg("image", name_or_id);
         let name = familiar(name_or_id);
         let found = step.span().in_scope(|| self.resolve(name_or_id));

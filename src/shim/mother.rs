@@ -30,6 +30,12 @@ pub(super) struct Prepared {
     trace: Option<i32>,
 }
 
+/// Mother → shim, first: it sits in its groups now (none), or could not join (why).
+#[derive(Serialize, Deserialize)]
+struct Ready {
+    failure: Option<String>,
+}
+
 /// Mother → shim, once: what [`Mother::bear`] gives back (the pidfd comes beside it), and the calls that were made.
 #[derive(Serialize, Deserialize)]
 struct Born {
@@ -80,6 +86,12 @@ impl Prepared {
                 None
             }
         }
+    }
+
+    /// Waits until the process sits in its groups: only then may they be renamed, since it joins them by name.
+    pub(super) fn ready(&mut self) -> bool {
+        let told = self.socket.as_ref().map(Connection::receive::<Ready>);
+        matches!(told, Some(Ok(Some((Ready { failure: None }, _)))))
     }
 
     /// The container that was asked for, and where events go.
@@ -141,6 +153,7 @@ impl Mother for Prepared {
 fn wait_and_bear(socket: &Connection, preparation: &Preparation, cgroup: &str) -> ! {
     let kernel = Recorded::new(LinuxKernel);
     let joined = Interpreter::new(&kernel, NoParent).run(&preparation.join);
+    let _ = socket.send(&Ready { failure: joined.as_ref().err().map(ToString::to_string) }, &[]);
     let Ok(Some((Some(start), fds))) = socket.receive::<Option<Start>>() else { linux::exit_now(0) };
     let mut fds = fds.into_iter();
     let (Some(stdin), Some(stdout), Some(stderr), Some(up)) = (fds.next(), fds.next(), fds.next(), fds.next()) else {

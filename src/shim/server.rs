@@ -71,6 +71,8 @@ impl<'k, K: Kernel> Shim<'k, K> {
     ) -> Result<Shim<'k, K>, (Connection, Failure)> {
         let trace = if fds.len() > start.attach.len() { Some(fds.swap_remove(start.attach.len())) } else { None };
         let trace = start.trace.as_ref().zip(trace).and_then(|(context, fd)| listen_in(context, fd));
+        // What could not be prepared is made now: dropped, it takes its groups away.
+        prepared = prepared.and_then(|mut prepared| prepared.ready().then_some(prepared));
         if let Some(prepared) = &mut prepared {
             prepared.expect(&start, trace);
         }

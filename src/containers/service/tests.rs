@@ -10,6 +10,8 @@ use crate::kernel::linux::LinuxKernel;
 use crate::oci::ErrorKind;
 use crate::shim::packet::Connection;
 use crate::shim::protocol::{ExitRecord, Failure, Reply, Request, Start};
+use crate::trace::Outcome;
+use crate::trace::testing::Capture;
 use bollard_stubs::models::{ContainerCreateBody, HostConfig};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, listen, socket, socketpair,
@@ -473,6 +475,46 @@ async fn a_removal_that_fails_can_be_taken_up_again() {
     assert_eq!(lab.status("web"), Status::Dead);
     lab.containers.remove("web", RemoveOptions::default()).await.unwrap();
     lab.assert_empty();
+}
+
+// --- what is explained ---
+
+#[tokio::test]
+async fn each_step_is_explained_with_its_reason() {
+    let capture = Capture::start();
+    let lab = Lab::new(Play::Ends(0)).await;
+    let id = lab.create("web", auto_remove()).await;
+    let waiting = lab.containers.watch("web", WaitCondition::Removed).unwrap();
+    lab.containers.start("web").await.unwrap();
+    waiting.answer().await;
+    let steps = capture.take();
+    let ops: Vec<_> = steps.iter().map(|s| s.op.as_str()).collect();
+    assert_eq!(ops, ["container.create", "shim.start", "container.start", "container.exit", "container.remove"]);
+    assert!(steps.iter().all(|s| s.why.is_some() && !s.summary.is_empty() && !s.summary.ends_with('.')));
+    let short = &id[..12];
+    assert_eq!(
+        steps[0].summary,
+        format!("makes container {short}, named web: 1 read-only layer, 1 empty writable one")
+    );
+    assert_eq!(steps[2].summary, format!("container {short} runs /bin/bash as process 4242 of the host"));
+    assert_eq!(
+        steps[3].summary,
+        "/bin/bash ends with 0: no terminal (-t) and no input (-i), so bash has nothing to do"
+    );
+    assert!(steps[4].summary.ends_with("image centos stays"), "{}", steps[4].summary);
+}
+
+#[tokio::test]
+async fn a_start_that_fails_is_explained_with_its_errno() {
+    let capture = Capture::start();
+    let lab = Lab::new(not_found()).await;
+    lab.create("web", body()).await;
+    let _ = lab.containers.start("web").await;
+    let steps = capture.take();
+    let start = steps.iter().find(|s| s.op == "container.start").unwrap();
+    let Some(Outcome::Err { errno, message }) = &start.result else { panic!("{start:?}") };
+    assert_eq!(errno, "ENOENT");
+    assert!(message.contains("executable file not found in $PATH"));
 }
 
 // --- the next daemon ---

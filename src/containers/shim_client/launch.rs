@@ -4,6 +4,7 @@ use super::lock;
 use crate::shim::packet::Connection;
 use crate::shim::protocol::Request;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket, socketpair};
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -69,8 +70,20 @@ pub struct Shims {
     run: PathBuf,
     /// Name of the control groups that a spare shim makes in advance: this and a number. None: no spare shims.
     spare_group: Option<String>,
-    spare: Mutex<(u64, Option<Launched>)>,
+    spare: Mutex<Spares>,
 }
+
+/// Shims that are kept ready, the oldest first.
+#[derive(Default)]
+struct Spares {
+    /// How many were made so far: the next one's number.
+    made: u64,
+    ready: VecDeque<Launched>,
+}
+
+/// So many are kept ready: making one takes longer than running a short container, so that a second one is needed
+/// when commands follow each other without a pause.
+const READY: usize = 2;
 
 impl Shims {
     /// `spare_group`: `rdock-<tag>-spare`, to keep one shim ready; none to start each when it is asked for.
@@ -96,11 +109,10 @@ impl Shims {
 
 impl Launch for Shims {
     fn launch(&self) -> io::Result<Launched> {
-        let spare = lock(&self.spare).1.take();
-        if let Some(mut spare) = spare
-            && spare.process.is_alive()
-        {
-            return Ok(Launched { spare: true, ..spare });
+        while let Some(mut spare) = lock(&self.spare).ready.pop_front() {
+            if spare.process.is_alive() {
+                return Ok(Launched { spare: true, ..spare });
+            }
         }
         self.spawn()
     }
@@ -108,17 +120,17 @@ impl Launch for Shims {
     fn prepare_next(&self) {
         let Some(group) = &self.spare_group else { return };
         let mut spare = lock(&self.spare);
-        if spare.1.is_some() {
-            return;
-        }
-        // A spare that can't be had is no error: the next launch starts its own.
-        let Ok(launched) = self.spawn() else { return };
-        spare.0 += 1;
-        let cgroup = format!("{group}-{}-{}", std::process::id(), spare.0);
-        let asked =
-            launched.connection.try_clone().and_then(|c| Connection::new(c).send(&Request::Prepare { cgroup }, &[]));
-        if asked.is_ok() {
-            spare.1 = Some(launched);
+        while spare.ready.len() < READY {
+            // A spare that can't be had is no error: the next launch starts its own.
+            let Ok(launched) = self.spawn() else { return };
+            spare.made += 1;
+            let cgroup = format!("{group}-{}-{}", std::process::id(), spare.made);
+            let connection = launched.connection.try_clone();
+            let asked = connection.and_then(|c| Connection::new(c).send(&Request::Prepare { cgroup }, &[]));
+            if asked.is_err() {
+                return;
+            }
+            spare.ready.push_back(launched);
         }
     }
 }

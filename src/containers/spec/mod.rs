@@ -61,7 +61,7 @@ pub struct Facts<'a> {
     pub account: &'a Account,
     /// The host's own name, for containers that share its network or its name.
     pub host_name: &'a str,
-    /// `rdock-<tag>/<id>`
+    /// `rdock-<tag>-<id>`
     pub cgroup: &'a str,
 }
 

@@ -15,7 +15,7 @@ fn config(cmd: &[&str]) -> ContainerCreateBody {
 }
 
 fn built(config: &ContainerCreateBody, account: &Account) -> Spec {
-    let facts = Facts { id: ID, account, host_name: "lab", cgroup: "rdock-1/x" };
+    let facts = Facts { id: ID, account, host_name: "lab", cgroup: "rdock-1-x" };
     build(config, &facts)
 }
 

@@ -5,7 +5,7 @@ use crate::api::wire::Progress;
 use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, Refusal, json, stream};
 use crate::images::{Image, ImageSummary, PullError, PullOutcome, PullProgress, Removed};
-use crate::oci::Reference;
+use crate::oci::{ErrorKind, Reference};
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -54,7 +54,7 @@ impl Pulling {
     async fn end(&mut self) -> Result<PullOutcome, Refusal> {
         match (&mut self.0).await {
             Ok(ended) => Ok(ended?),
-            Err(e) => Err(Refusal::new(crate::oci::ErrorKind::Internal, format!("the pull was given up: {e}"))),
+            Err(e) => Err(Refusal::new(ErrorKind::Internal, format!("the pull was given up: {e}"))),
         }
     }
 }
@@ -214,7 +214,7 @@ fn container_config(config: &oci_spec::image::ImageConfiguration) -> Value {
 
 /// `DELETE /images/{name}`
 async fn remove(State(engine): State<Engine>, Path(name): Path<String>, Query(params): Query<Params>) -> Answer {
-    let _force = flag(&params, "force");
+    refuse_if_used(&engine, &name, flag(&params, "force"))?;
     let removed = engine.images.remove(&name).await?;
     let lines: Vec<Value> = removed
         .iter()
@@ -224,6 +224,33 @@ async fn remove(State(engine): State<Engine>, Path(name): Path<String>, Query(pa
         })
         .collect();
     Ok(json(StatusCode::OK, &lines))
+}
+
+/// An image that a container is made of stays; by force its name may go when no container runs.
+fn refuse_if_used(engine: &Engine, name: &str, force: bool) -> Result<(), Refusal> {
+    let image = engine.images.get(name)?;
+    if image.references.len() > 1 {
+        // Only a name goes.
+        return Ok(());
+    }
+    let id = image.id.to_string();
+    let records = engine.containers.records();
+    let conflict = |message| Err(Refusal::new(ErrorKind::Conflict, message));
+    let short = |id: &str| id.chars().take(12).collect::<String>();
+    for record in records.iter().filter(|r| r.image == id) {
+        let (image, container) = (image.id.short(), short(&record.id));
+        if record.state.status.is_up() {
+            return conflict(format!(
+                "conflict: unable to delete {image} (cannot be forced) - image is being used by running container {container}"
+            ));
+        }
+        if !force {
+            return conflict(format!(
+                "conflict: unable to remove repository reference \"{name}\" (must force) - container {container} is using its referenced image {image}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `/_ping`, `/version`, `/info`
 
 use crate::api::version;
+use crate::containers::state::Status;
 use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, json};
 use axum::Router;
@@ -43,11 +44,15 @@ async fn version() -> Answer {
 async fn info(State(engine): State<Engine>) -> Answer {
     let host = host();
     let images = engine.images.list().map(|list| list.len()).unwrap_or(0);
+    let states: Vec<_> = engine.containers.records().iter().map(|r| r.state.status).collect();
+    let running = states.iter().filter(|s| **s == Status::Running).count();
+    let paused = states.iter().filter(|s| **s == Status::Paused).count();
     let mut security = vec!["name=seccomp,profile=default".to_owned()];
     security.extend(engine.about.rootless.map(|_| "name=rootless".to_owned()));
     let mirrors: Vec<String> = engine.sources.hub_url().into_iter().collect();
     let mut answer = json!({
-        "ID": engine.about.id, "Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0,
+        "ID": engine.about.id, "Containers": states.len(), "ContainersRunning": running,
+        "ContainersPaused": paused, "ContainersStopped": states.len() - running - paused,
         "Images": images, "Driver": "overlay2", "DriverStatus": driver_status(&engine),
         "Plugins": {"Volume": [], "Network": ["none"], "Authorization": null, "Log": ["json-file"]},
         "MemoryLimit": false, "SwapLimit": false, "CpuCfsPeriod": false, "CpuCfsQuota": false, "CPUShares": false,

@@ -63,12 +63,15 @@ const CGROUPS: &str = "/sys/fs/cgroup/";
 
 fn topic(call: &TraceEvent) -> Topic {
     let text = |key: &str| call.text(key).unwrap_or("");
-    let in_cgroups = |key: &str| text(key).starts_with(CGROUPS);
+    // Not the places inside the container where its own groups are shown.
+    let in_cgroups = |key: &str| text(key).starts_with(CGROUPS) && text(key).contains("/rdock-");
     match call.op.trim_start_matches("kernel.") {
         "mkdirat" if in_cgroups("pathname") => Topic::ControlGroup,
         "write" if in_cgroups("path") => Topic::ControlGroup,
         "renameat" if in_cgroups("newpath") => Topic::ControlGroup,
         "unlinkat" if in_cgroups("pathname") => Topic::ControlGroupGone,
+        // A copy without namespaces of its own is the engine's helper, not the container.
+        "clone3" if !names(call, "flags").any(|f| f.starts_with("CLONE_NEW")) => Topic::Rest,
         "clone3" | "unshare" => Topic::Namespaces,
         "mount" if text("filesystemtype") == "overlay" => Topic::Overlay,
         "pivot_root" | "umount2" => Topic::Root,

@@ -3,10 +3,14 @@
 use crate::trace::event::TraceEvent;
 use std::collections::HashMap;
 
-/// By start. Of two that start together the longer comes first: it is the one around the other.
+/// By start. Of two that start together the longer comes first: it is the one around the other. What a shim that is
+/// kept ready did before the command was given stands where the command made use of it.
 pub(super) fn by_time(events: &[TraceEvent]) -> Vec<&TraceEvent> {
+    let begin = events.iter().filter(|e| !e.is_call()).map(|e| e.ts).min().unwrap_or(0);
+    let used = events.iter().find(|e| e.op == "runtime.plan").map_or(begin, |e| e.ts);
+    let place = |e: &TraceEvent| if e.ts < begin { (used, 0, e.ts) } else { (e.ts, 1, 0) };
     let mut sorted: Vec<&TraceEvent> = events.iter().collect();
-    sorted.sort_by(|a, b| a.ts.cmp(&b.ts).then(b.end().cmp(&a.end())));
+    sorted.sort_by(|a, b| place(a).cmp(&place(b)).then(b.end().cmp(&a.end())));
     sorted
 }
 
