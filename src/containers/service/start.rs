@@ -171,7 +171,7 @@ impl Inner {
         let launched = step.span().in_scope(|| self.shims.launch());
         match launched {
             Ok(launched) => {
-                let (pid, spare) = (launched.process.pid(), launched.spare);
+                let (pid, spare) = (launched.process.pid(), launched.spare.is_some());
                 step.ok(json!({"pid": pid, "spare": spare}), || match spare {
                     true => format!("takes the shim that was kept ready (pid {pid})"),
                     false => format!("starts a shim for the container (pid {pid})"),

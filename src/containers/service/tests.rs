@@ -48,7 +48,7 @@ impl Launch for Stage {
         let (mine, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let play = lock(&self.0).clone();
         std::thread::spawn(move || act(&Connection::new(theirs), play));
-        Ok(Launched { connection: mine, process: ShimProcess::foreign(), spare: false })
+        Ok(Launched { connection: mine, process: ShimProcess::foreign(), spare: None })
     }
 }
 
