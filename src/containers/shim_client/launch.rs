@@ -60,7 +60,14 @@ impl ShimProcess {
         if let Some(child) = &mut self.0
             && tokio::time::timeout(LAST_MOMENT, child.wait()).await.is_err()
         {
-            let _ = child.kill().await;
+            self.kill().await;
+        }
+    }
+
+    /// Ends it, whatever it does. One that hangs in the kernel is left to the runtime, which reaps it some day.
+    pub async fn kill(mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = tokio::time::timeout(LAST_MOMENT, child.kill()).await;
         }
     }
 }
