@@ -40,7 +40,8 @@ pub struct Context {
 impl Context {
     /// Begins an invocation.
     pub fn new(globals: Globals, processes: Processes) -> Result<Context, Failure> {
-        let explaining = globals.explain.clone().map(Explaining::begin).transpose()?;
+        let explain = globals.explain.clone();
+        let explaining = (!explain.is_empty()).then(|| Explaining::begin(explain)).transpose()?;
         Ok(Context { globals, processes, runtime: OnceCell::new(), explaining })
     }
 
