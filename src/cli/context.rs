@@ -96,7 +96,7 @@ impl Context {
         let socket = endpoint.socket.display();
         match autostart::start(endpoint, run, &self.processes.program) {
             Ok(Started::New { pid }) => {
-                let said = || format!("nobody listens on {socket}: starts the daemon, rdock daemon (pid {pid})");
+                let said = || format!("nobody listens on {socket}: starts the daemon (pid {pid})");
                 step.ok(json!({"pid": pid}), said);
             }
             Ok(Started::Already) => {

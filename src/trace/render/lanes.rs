@@ -1,6 +1,6 @@
 //! Where the time went.
 
-use super::order::Clock;
+use super::order::beginning;
 use super::words::Words;
 use crate::trace::event::{Actor, TraceEvent};
 
@@ -11,7 +11,7 @@ const INNERMOST: [Actor; 5] = [Actor::Container, Actor::Runtime, Actor::Network,
 /// `took 182 ms: registry 31, layers 88, runtime 14, the rest 49`. None without events.
 pub(super) fn shares(events: &[TraceEvent], words: &Words) -> Option<String> {
     // What was made ready before the command was given took nothing of its time.
-    let begin = Clock::of(events).begin;
+    let begin = beginning(events);
     let events: Vec<&TraceEvent> = events.iter().filter(|e| e.ts >= begin).collect();
     let end = events.iter().map(|e| e.end()).max()?;
     let total = end - begin;

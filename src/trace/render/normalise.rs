@@ -20,7 +20,7 @@
 //!
 //! The same thing is the same stand-in everywhere, also in several texts of one [`Normaliser`].
 
-use crate::trace::event::TraceEvent;
+use crate::trace::event::{Outcome, TraceEvent};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -32,14 +32,21 @@ pub fn normalise(text: &str) -> String {
 /// Kinds of things that keep their identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Hex,
+    /// An image, a layer, a container: 64 characters, or the first of them.
+    Id,
+    /// 32 characters.
+    Trace,
+    /// 16 characters: what a snapshot directory is called.
+    Short,
     Pid,
     Port,
     Tmp,
     Tag,
     Name,
+    /// A descriptor that a call of the kernel gave or took.
+    Fd,
 }
-const KINDS: usize = 6;
+const KINDS: usize = 9;
 
 /// The names that containers get, in this order.
 const CONTAINERS: [&str; 6] =
@@ -71,9 +78,15 @@ impl Normaliser {
     /// `texts`: all that will be normalised, as far as it is known, so that a short id that comes before the long one
     /// is known for its beginning.
     pub fn new(texts: &str) -> Normaliser {
+        let mut normaliser = Normaliser { long: BTreeSet::new(), seen: Default::default(), measured_only: false };
+        normaliser.learn(texts);
+        normaliser
+    }
+
+    /// More texts that will be normalised: what they have in common with earlier ones keeps its stand-in.
+    pub fn learn(&mut self, texts: &str) {
         let words = texts.split(|c| !is_word(c));
-        let long = words.filter(|word| word.len() == 64 && word.chars().all(is_hex)).map(str::to_owned).collect();
-        Normaliser { long, seen: Default::default(), measured_only: false }
+        self.long.extend(words.filter(|word| word.len() == 64 && word.chars().all(is_hex)).map(str::to_owned));
     }
 
     /// A text for people.
@@ -98,7 +111,7 @@ impl Normaliser {
     fn event(&mut self, event: &TraceEvent) -> TraceEvent {
         let mut value = serde_json::to_value(event).unwrap_or_default();
         self.value("", &mut value);
-        let mut event = serde_json::from_value(value).unwrap_or_else(|_| event.clone());
+        let mut event: TraceEvent = serde_json::from_value(value).unwrap_or_else(|_| event.clone());
         if event.op == "lab.images"
             && let Some(at) = event.summary.find(", without ")
         {
@@ -107,12 +120,29 @@ impl Normaliser {
         }
         if event.is_call() {
             event.dur = None;
+            self.descriptors(&mut event);
         }
         event
     }
 
+    /// Which descriptors are free differs with what a process has inherited.
+    fn descriptors(&mut self, call: &mut TraceEvent) {
+        let opens = matches!(call.op.as_str(), "kernel.openat2" | "kernel.open_tree");
+        let given = match &mut call.result {
+            Some(Outcome::Ok { ok }) if opens => Some(ok),
+            _ => None,
+        };
+        let taken = ["fd", "oldfd", "from_dfd"];
+        let args = call.args.iter_mut().filter(|(key, _)| taken.contains(&key.as_str())).map(|(_, value)| value);
+        for fd in args.chain(given).filter(|fd| fd.as_u64().is_some_and(|fd| fd > 2)) {
+            *fd = self.stand_in(Kind::Fd, &fd.to_string()).parse::<u32>().map_or(Value::Null, Value::from);
+        }
+    }
+
     fn value(&mut self, key: &str, value: &mut Value) {
         match value {
+            // There are as many as there are events, which differs; nobody reads them.
+            Value::String(_) if matches!(key, "trace" | "span" | "parent") => {}
             Value::String(text) => *text = self.text(text),
             Value::Number(number) if key == "pid" => {
                 let stand_in = self.stand_in(Kind::Pid, &number.to_string());
@@ -135,11 +165,12 @@ impl Normaliser {
             seen.len() - 1
         });
         match kind {
-            Kind::Hex => hex(number, thing.len()),
+            Kind::Id | Kind::Trace | Kind::Short => hex(kind as usize * 1000 + number, thing.len()),
             Kind::Pid => (4101 + number).to_string(),
             Kind::Port => (5050 + number).to_string(),
             Kind::Tmp if number == 0 => "/tmp/lab".to_owned(),
             Kind::Tmp => format!("/tmp/lab{}", number + 1),
+            Kind::Fd => (10 + number).to_string(),
             Kind::Tag => format!("1ab{:05}", number + 1),
             Kind::Name => match CONTAINERS.get(number) {
                 Some(name) => (*name).to_owned(),
@@ -188,7 +219,12 @@ impl Normaliser {
             return None;
         }
         let thing = known.unwrap_or_else(|| word.to_owned());
-        let stand_in = self.stand_in(Kind::Hex, &thing);
+        let kind = match thing.len() {
+            32 => Kind::Trace,
+            16 => Kind::Short,
+            _ => Kind::Id,
+        };
+        let stand_in = self.stand_in(kind, &thing);
         Some((word.len(), stand_in.chars().take(word.len()).collect()))
     }
 
@@ -242,7 +278,7 @@ impl Normaliser {
 /// So many hex characters, letters and digits mixed, for the thing with this number (splitmix64).
 fn hex(number: usize, length: usize) -> String {
     let mut out = String::new();
-    let mut state = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut state = (number as u64 + 1).wrapping_mul(0xd6e8_feb8_6659_fd93);
     while out.len() < length {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -326,7 +362,7 @@ mod tests {
     #[test]
     fn ids_of_traces_and_snapshots() {
         let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 snapshots/00f067aa0ba902b7/diff";
-        let (trace, span) = (hex(0, 32), hex(1, 16));
+        let (trace, span) = (hex(1000, 32), hex(2000, 16));
         assert_eq!(normalise(text), format!("00-{trace}-{span}-01 snapshots/{span}/diff"));
     }
 

@@ -63,9 +63,12 @@ fn answers(lines: &mut [Line<'_>], tree: &Tree<'_>) {
         };
         let Some(request) = tree.sorted.iter().rev().find(asks).copied() else { continue };
         answered.insert(&request.span);
+        // What follows from the container's end is no part of what was asked for, even if it was quick.
+        let end = tree.sorted.iter().find(|e| e.op == "container.exit" && within(e, request, tree)).map(|e| e.ts);
         let done = lines.iter().filter(|line| {
             let step = line.event;
-            step.actor == Actor::Daemon && step.end() <= event.ts && within(step, request, tree)
+            let before = step.end() <= event.ts && end.is_none_or(|end| step.ts < end);
+            step.actor == Actor::Daemon && before && within(step, request, tree)
         });
         let place = done.map(|line| line.at).max();
         lines[index].at = place.unwrap_or(request.ts);
@@ -87,4 +90,99 @@ fn within(step: &TraceEvent, request: &TraceEvent, tree: &Tree<'_>) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::trace::event::{Actor, Outcome, TraceEvent};
+    use crate::trace::render::tests::at;
+    use crate::trace::render::{Style, flow};
+    use serde_json::json;
+
+    /// A step within the request that starts a container.
+    fn event(op: &str, actor: Actor, ts: u64, dur: u64) -> TraceEvent {
+        let parent = (actor != Actor::Client).then(|| "1".to_owned());
+        let mut event = TraceEvent { op: op.into(), actor, parent, span: format!("s{ts}"), ..at(1, ts, dur) };
+        event.summary = op.to_owned();
+        event
+    }
+
+    fn request(path: &str, ts: u64) -> TraceEvent {
+        let mut event = TraceEvent { span: "1".into(), ..event("api.request", Actor::Client, ts, 1) };
+        event.args.insert("path".into(), json!(path));
+        event
+    }
+
+    fn answer(path: &str, ts: u64, text: &str) -> TraceEvent {
+        let mut event = event("api.answer", Actor::Client, ts, 1);
+        event.args.insert("path".into(), json!(path));
+        event.summary = text.to_owned();
+        event
+    }
+
+    /// The words of the lines, without lanes, numbers and gaps.
+    fn told(events: &[TraceEvent]) -> Vec<String> {
+        let text = flow(events, &Style::plain(100));
+        let steps = text.lines().take_while(|line| !line.is_empty());
+        steps.map(|line| line[16..].split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn a_container_that_is_gone_before_the_daemon_answers_is_told_in_the_same_order() {
+        let story = |answered: u64| {
+            let mut exec = event("kernel.execve", Actor::Runtime, 20, 0);
+            exec.result = None;
+            exec.args.insert("pathname".into(), json!("/hello"));
+            exec.args.insert("argv".into(), json!(["/hello"]));
+            let mut group = event("kernel.unlinkat", Actor::Runtime, 35, 1);
+            group.args.insert("pathname".into(), json!("/sys/fs/cgroup/pids/rdock-1-2"));
+            let path = "/containers/2/start";
+            [
+                request("/v1.47/containers/2/start", 10),
+                event("container.start", Actor::Daemon, 12, 30),
+                exec,
+                group,
+                event("container.exit", Actor::Container, 45, 2),
+                event("container.remove", Actor::Daemon, 50, 5),
+                answer(path, answered, "◀── 204"),
+            ]
+        };
+        let wanted = [
+            "api.request",
+            "becomes /hello execve",
+            "container.start ◀── 204",
+            "container.exit",
+            "removes the control group: it is empty now",
+            "container.remove",
+        ];
+        for answered in [43, 48, 90] {
+            assert_eq!(told(&story(answered)), wanted, "{answered}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_comes_while_the_daemon_goes_on_stands_with_its_request() {
+        let events = [
+            request("/v1.47/images/create?fromImage=a", 10),
+            event("image.pull", Actor::Daemon, 12, 50),
+            event("registry.manifest.get", Actor::Registry, 14, 3),
+            answer("/images/create", 30, "◀── 200"),
+        ];
+        assert_eq!(told(&events), ["api.request ◀── 200", "image.pull", "registry.manifest.get"]);
+    }
+
+    #[test]
+    fn layers_stand_in_the_order_of_the_image() {
+        let layer = |digest: &str, ts: u64| {
+            let mut event = event("layer.unpack", Actor::Layer, ts, 1);
+            event.args.insert("digest".into(), json!(digest));
+            event.summary = digest.to_owned();
+            event
+        };
+        let mut stored = event("image.store", Actor::Layer, 40, 1);
+        stored.args.insert("layers".into(), json!(["sha256:a", "sha256:b", "sha256:c"]));
+        stored.result = Some(Outcome::Ok { ok: json!(null) });
+        let events = [layer("sha256:c", 10), layer("sha256:a", 20), layer("sha256:b", 30), stored];
+        assert_eq!(told(&events), ["sha256:a", "sha256:b", "sha256:c", "image.store"]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::fold::{self, is_file_call};
 use super::layout::{Kind, Line};
-use super::order::{Clock, by_time};
+use super::order::{by_time, place_of_use};
 use super::outcome::cancelled;
 use super::place;
 use super::syscalls::blocks;
@@ -32,7 +32,6 @@ pub(super) struct Tree<'a> {
     pub sorted: Vec<&'a TraceEvent>,
     by_span: HashMap<&'a str, &'a TraceEvent>,
     parents: HashSet<&'a str>,
-    clock: Clock,
 }
 
 impl<'a> Tree<'a> {
@@ -41,7 +40,6 @@ impl<'a> Tree<'a> {
             sorted: by_time(events),
             by_span: events.iter().map(|e| (e.span.as_str(), e)).collect(),
             parents: events.iter().filter_map(|e| e.parent.as_deref()).collect(),
-            clock: Clock::of(events),
         }
     }
 
@@ -95,8 +93,9 @@ pub(super) fn lines<'a>(events: &'a [TraceEvent], words: &Words, detail: Detail)
             lines.extend(blocks(&calls, |call| tree.depth(call)));
         }
     }
+    let used = place_of_use(events);
     for line in &mut lines {
-        line.at = tree.clock.place(line.at);
+        line.at = used(line.event).unwrap_or(line.at);
     }
     place::settle(&mut lines, &tree);
     // Stable: what is told of one event stays in order.
