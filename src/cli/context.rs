@@ -40,7 +40,8 @@ pub struct Context {
 impl Context {
     /// Begins an invocation.
     pub fn new(globals: Globals, processes: Processes) -> Result<Context, Failure> {
-        let explaining = globals.explain.clone().map(Explaining::begin).transpose()?;
+        let explain = globals.explain.clone();
+        let explaining = (!explain.is_empty()).then(|| Explaining::begin(explain)).transpose()?;
         Ok(Context { globals, processes, runtime: OnceCell::new(), explaining })
     }
 
@@ -95,7 +96,7 @@ impl Context {
         let socket = endpoint.socket.display();
         match autostart::start(endpoint, run, &self.processes.program) {
             Ok(Started::New { pid }) => {
-                let said = || format!("nobody listens on {socket}: starts the daemon, rdock daemon (pid {pid})");
+                let said = || format!("nobody listens on {socket}: starts the daemon (pid {pid})");
                 step.ok(json!({"pid": pid}), said);
             }
             Ok(Started::Already) => {

@@ -29,14 +29,46 @@ const TURNS: usize = 64;
 
 /// The explanation of one invocation.
 pub struct Explaining {
-    how: Explain,
     trace: TraceId,
     own: Arc<Collector>,
     daemon: RefCell<Option<Listening>>,
-    /// All events so far, and what has been drawn of them.
-    told: RefCell<(Vec<TraceEvent>, Drawing)>,
+    /// All events so far.
+    told: RefCell<Vec<TraceEvent>>,
+    pages: RefCell<Vec<Page>>,
+}
+
+/// One form of the explanation, in its place.
+struct Page {
+    how: Explain,
+    /// What has been drawn so far.
+    drawing: Drawing,
     /// None: standard error.
     file: Option<File>,
+}
+
+impl Page {
+    fn open(how: Explain) -> Result<Page, Failure> {
+        let file = how.file.as_deref().map(create).transpose()?;
+        let style = match file.is_some() {
+            true => Style { lang: how.lang, ..Style::plain(WIDTH_OF_A_FILE) },
+            false => Style {
+                colour: ui::colour_on_stderr(),
+                width: ui::terminal_width().unwrap_or(WIDTH_OF_A_FILE),
+                lang: how.lang,
+            },
+        };
+        let drawing = Drawing::new(how.format, style);
+        Ok(Page { how, drawing, file })
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        let written = match self.file.as_mut() {
+            None => io::stderr().write_all(text.as_bytes()),
+            Some(file) => file.write_all(text.as_bytes()),
+        };
+        let place = self.how.file.as_ref().map(|p| format!(" to {}", p.display())).unwrap_or_default();
+        written.map_err(|e| Failure::new(format!("cannot write the explanation{place}: {e}")))
+    }
 }
 
 /// The daemon's side: what has come so far, and the task that receives more.
@@ -48,20 +80,11 @@ struct Listening {
 
 impl Explaining {
     /// Begins: from here on this process's steps are kept.
-    pub fn begin(how: Explain) -> Result<Explaining, Failure> {
-        let file = how.file.as_deref().map(create).transpose()?;
+    pub fn begin(how: Vec<Explain>) -> Result<Explaining, Failure> {
+        let pages = how.into_iter().map(Page::open).collect::<Result<Vec<Page>, Failure>>()?;
         let (trace, own) = (TraceId::random(), Arc::new(Collector::default()));
         trace::install_process(trace, None, own.clone()).map_err(|e| Failure::new(format!("cannot explain: {e}")))?;
-        let style = match file.is_some() {
-            true => Style { lang: how.lang, ..Style::plain(WIDTH_OF_A_FILE) },
-            false => Style {
-                colour: ui::colour_on_stderr(),
-                width: ui::terminal_width().unwrap_or(WIDTH_OF_A_FILE),
-                lang: how.lang,
-            },
-        };
-        let drawing = Drawing::new(how.format, style);
-        Ok(Explaining { how, trace, own, daemon: RefCell::default(), told: RefCell::new((Vec::new(), drawing)), file })
+        Ok(Explaining { trace, own, daemon: RefCell::default(), told: RefCell::default(), pages: RefCell::new(pages) })
     }
 
     /// Opens the daemon's stream, once. A daemon that does not explain (a real Docker) is left out.
@@ -84,9 +107,7 @@ impl Explaining {
         for _ in 0..TURNS {
             tokio::task::yield_now().await;
         }
-        self.gather();
-        let (events, drawing) = &mut *self.told.borrow_mut();
-        self.write(&drawing.so_far(events))
+        self.draw(Drawing::so_far)
     }
 
     /// Ends the daemon's stream and prints what has not been printed.
@@ -103,14 +124,22 @@ impl Explaining {
                 }
             });
         }
+        self.draw(Drawing::finish)
+    }
+
+    fn draw(&self, part: impl Fn(&mut Drawing, &[TraceEvent]) -> String) -> Result<(), Failure> {
         self.gather();
-        let (events, drawing) = &mut *self.told.borrow_mut();
-        self.write(&drawing.finish(events))
+        let events = self.told.borrow();
+        for page in &mut *self.pages.borrow_mut() {
+            let text = part(&mut page.drawing, &events);
+            page.write(&text)?;
+        }
+        Ok(())
     }
 
     /// Takes what has come, from both sides, into one order: one clock serves all processes of a host.
     fn gather(&self) {
-        let (events, _) = &mut *self.told.borrow_mut();
+        let events = &mut *self.told.borrow_mut();
         events.extend(self.own.take());
         if let Some(listening) = &*self.daemon.borrow() {
             events.extend(listening.came.take());
@@ -119,15 +148,6 @@ impl Explaining {
         for (event, seq) in events.iter_mut().zip(1..) {
             event.seq = seq;
         }
-    }
-
-    fn write(&self, text: &str) -> Result<(), Failure> {
-        let written = match self.file.as_ref() {
-            None => io::stderr().write_all(text.as_bytes()),
-            Some(mut file) => file.write_all(text.as_bytes()),
-        };
-        let place = self.how.file.as_ref().map(|p| format!(" to {}", p.display())).unwrap_or_default();
-        written.map_err(|e| Failure::new(format!("cannot write the explanation{place}: {e}")))
     }
 }
 

@@ -14,7 +14,8 @@ use std::path::PathBuf;
 pub struct Globals {
     /// `-H`, else `RDOCK_HOST`. `DOCKER_HOST` is not read: it names another engine.
     pub host: Option<String>,
-    pub explain: Option<Explain>,
+    /// Each in its form and its place, of one trace; none: nothing is explained.
+    pub explain: Vec<Explain>,
 }
 
 /// How and where to explain.
@@ -64,17 +65,17 @@ pub fn read(words: &[OsString]) -> Result<Read, Failure> {
         Scanned::Help => return Ok(Read::Done(overview())),
         Scanned::Words { options, arguments } => (options, arguments),
     };
-    let (mut globals, mut lang) = (Globals { host: env("RDOCK_HOST"), explain: None }, lang_from_env());
+    let (mut globals, mut lang) = (Globals { host: env("RDOCK_HOST"), explain: Vec::new() }, lang_from_env());
     for word in options.drain(..) {
         let word = word.to_string_lossy().into_owned();
         match word.split_once('=').unwrap_or((word.as_str(), "")) {
             ("--version", _) => return Ok(Read::Done(format!("rdock version {}\n", env!("CARGO_PKG_VERSION")))),
             ("--host", host) => globals.host = Some(host.to_owned()),
             ("--lang", name) => lang = parse_lang(name)?,
-            (_, explain) => globals.explain = Some(parse_explain(explain)?),
+            (_, explain) => globals.explain.push(parse_explain(explain)?),
         }
     }
-    if let Some(explain) = &mut globals.explain {
+    for explain in &mut globals.explain {
         explain.lang = lang;
     }
     match rest.first().and_then(|w| w.to_str()) {
@@ -157,10 +158,14 @@ mod tests {
         let (g, rest) = globals("--lang=en --explain -H unix:///x run --rm centos");
         assert_eq!(rest, "run --rm centos");
         assert_eq!(g.host.as_deref(), Some("unix:///x"));
-        assert_eq!(g.explain, Some(Explain { format: Format::Flow, lang: Lang::En, file: None }));
+        assert_eq!(g.explain, [Explain { format: Format::Flow, lang: Lang::En, file: None }]);
         let (g, rest) = globals("--lang zh --explain=json:/tmp/x.json ps");
         assert_eq!(rest, "ps");
-        assert_eq!(g.explain, Some(Explain { format: Format::Json, lang: Lang::Zh, file: Some("/tmp/x.json".into()) }));
+        let json = Explain { format: Format::Json, lang: Lang::Zh, file: Some("/tmp/x.json".into()) };
+        assert_eq!(g.explain, [json]);
+        let (g, _) = globals("--explain --explain=json:/tmp/x.json ps");
+        let forms: Vec<Format> = g.explain.iter().map(|e| e.format).collect();
+        assert_eq!(forms, [Format::Flow, Format::Json], "shown, and kept");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) fn answered(path: &str, status: StatusCode, body: &[u8]) {
     }
     let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let text = |key: &str| json.get(key).and_then(Value::as_str).map(str::to_owned);
-    let step = trace::step(Actor::Client, "api.answer");
+    let step = trace::step(Actor::Client, "api.answer").arg("path", path);
     let status = status.as_u16();
     let size = body.len();
     match text("message").filter(|_| status >= 400) {

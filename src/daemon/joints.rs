@@ -26,7 +26,10 @@ impl ImageSource for LocalImages {
                 let layers = source.lower.len();
                 let short = image.id.short().to_owned();
                 step.ok(json!({"id": image.id, "layers": layers}), || {
-                    format!("looks for the image {name} on this host: id {short}, {layers} layers")
+                    format!(
+                        "looks for the image {name} on this host: id {short}, {layers} layer{}",
+                        if layers == 1 { "" } else { "s" }
+                    )
                 });
             }
             Err(error @ ImageError::NoSuchImage(_)) => {

@@ -280,10 +280,11 @@ impl Pull<'_> {
     fn store_image(&self, image: &Described, digest: &Digest) -> Result<(), PullError> {
         let step = trace::step(Actor::Layer, "image.store")
             .why("the id names the image config, the digest names what the registry's tag stands for")
-            .lesson("id-or-digest")
+            .lesson("06-search-and-pull")
             .arg("name", self.reference.canonical())
             .arg("id", &image.id)
-            .arg("digest", digest);
+            .arg("digest", digest)
+            .arg("layers", image.layers.iter().map(|(_, layer)| &layer.expected.digest).collect::<Vec<_>>());
         let keep = || -> Result<(), ContentError> {
             for document in &image.documents {
                 self.store().put(document)?;

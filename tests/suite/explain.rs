@@ -1,165 +1,239 @@
-//! What a learner sees: the explanation of a hit, a miss and an image that nobody has, as text and as JSON.
+//! What a learner sees: the explanation of a hit, a miss and an image that nobody has, as text and as JSON; and whatever
+//! else a lesson shows.
 
+use super::support::lab::RDOCK;
 use super::support::need::Need;
 use super::support::upstream::{Answers, Response, Upstream};
-use super::support::{Answer, Lab, need};
-use rdock::trace::render::normalise;
+use super::support::{Lab, need};
+use rdock::trace::render::{Normaliser, Style, flow, syscalls};
+use rdock::trace::{Actor, TraceEvent};
+use serde::Deserialize;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What is the same in every run, on every machine: ids and times are made stable by the normaliser, and here what
-/// depends on the kernel and its control groups.
-fn snapshot(name: &str, lab: &Lab, text: &str) {
-    let tag = rdock::app::Home { data: lab.home().join("data"), run: lab.home().join("run") }.tag();
+/// Where the shown explanations are made for: as wide as a file (the test's standard error is none).
+const COLUMNS: usize = 100;
+
+fn snapshot(name: &str, command: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.add_filter(&tag, "<home>");
-    settings.add_filter(r"(?s)(into the control group)\s+rdock.*?\)", "$1 <group>");
-    settings.add_filter(r"process \d+ of the host", "process <pid> of the host");
-    settings.add_filter(r"plans \d+ steps around and \d+ steps", "plans <n> steps around and <n> steps");
-    settings.add_filter(r"\d+ calls of the kernel", "<n> calls of the kernel");
-    settings.add_filter(r"and\s+\d+\s+more", "and <n> more");
-    settings.add_filter(r"gives up \d+ capabilities", "gives up <n> capabilities");
-    settings.bind(|| insta::assert_snapshot!(name, normalise(&in_order(text))));
+    settings.set_description(command);
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// Processes work side by side, so some lines have no one place: an answer (`◀── 204`) stands on this line or the
-/// next, the daemon sees its container run before or after it has ended, a shim that is kept ready was made at any
-/// time before. Answers without content are left out, every line says its lane, and those lines are put where they
-/// belong.
-fn in_order(text: &str) -> String {
-    let mut blocks = blocks(text);
-    for (wanderer, anchor) in [("puts it into the control group", " plans "), (" as process ", " becomes ")] {
-        let Some(from) = blocks.iter().position(|b| b.contains(wanderer)) else { continue };
-        let block = blocks.remove(from);
-        let to = blocks.iter().position(|b| b.contains(anchor)).map_or(from, |at| at + 1);
-        blocks.insert(to, block);
-    }
-    blocks.concat()
-}
-
-/// The text in pieces: a step with the lines that go on with it, each beginning with its lane.
-fn blocks(text: &str) -> Vec<String> {
-    const LANES: [&str; 8] = ["CLIENT", "DAEMON", "REGISTRY", "LAYER", "NETWORK", "SHIM", "RUNTIME", "CONTAINER"];
-    let mut lane = "";
-    let mut blocks: Vec<String> = Vec::new();
-    for line in text.lines() {
-        let cut = ["◀── 101", "◀── 200", "◀── 204"].iter().find_map(|a| line.strip_suffix(a));
-        let line = cut.unwrap_or(line).trim_end();
-        let words = line.trim_start();
-        let first = words.split(' ').next().unwrap_or("");
-        let named = LANES.iter().find(|l| **l == first);
-        lane = named.unwrap_or(&lane);
-        let rest = words[named.map_or(0, |n| n.len())..].trim_start();
-        let digits = rest.chars().take_while(char::is_ascii_digit).count();
-        let numbered = digits > 0 && rest[digits..].starts_with("  ");
-        match (numbered, named) {
-            (true, _) => blocks.push(format!("{lane:<10} {}\n", rest[digits..].trim_start())),
-            (false, Some(_)) if rest.is_empty() => {}
-            (false, Some(_)) => blocks.push(format!("{lane:<10} {rest}\n")),
-            // A line that was an answer and nothing else.
-            (false, None) if words.is_empty() && cut.is_some() => {}
-            (false, None) => match blocks.last_mut() {
-                Some(last) if line.starts_with("            ") => last.push_str(&format!("{line}\n")),
-                _ => blocks.push(format!("{line}\n")),
-            },
-        }
-    }
-    blocks
-}
-
-/// `rdock ARGS…`, explained into a file, since the command's own lines come in no fixed order (layers are parallel).
-fn explained(lab: &Lab, form: &str, args: &[&str]) -> (Answer, String) {
-    let file = lab.file("explanation");
-    let explain = format!("--explain={form}:{}", file.display());
-    let answer = lab.rdock([explain.as_str()].iter().chain(args));
-    (answer, std::fs::read_to_string(file).unwrap_or_default())
-}
-
-/// A daemon that sees no network, so that an explanation is the same wherever it is made.
-fn cut_off(answers: Option<Answers>) -> Option<(Lab, Upstream)> {
-    need(&[Need::Root, Need::UtilLinux]).then(|| {
-        let mut lab = Lab::new();
-        let upstream = Upstream::start(&mut lab, answers);
-        (lab, upstream)
-    })
-}
-
-#[test]
-fn run_miss_then_hit() {
-    let Some((lab, upstream)) = cut_off(None) else { return };
-    let (answer, miss) = explained(&lab, "flow", &["run", "--name", "first", "hello-world"]);
-    let _ = answer.ok();
-    snapshot("explain_run_miss", &lab, &miss);
-    let (answer, hit) = explained(&lab, "flow", &["run", "--rm", "--name", "second", "hello-world"]);
-    let _ = answer.ok();
-    snapshot("explain_run_hit", &lab, &hit);
-    for text in [&miss, &hit] {
-        let first = text.lines().next().unwrap_or("");
-        assert!(first.starts_with(" CLIENT ") && first.contains("reads the command"), "the story's beginning: {text}");
-    }
-    lab.stop();
-    drop(upstream);
-}
-
-#[test]
-fn run_of_an_image_that_nobody_has() {
-    let nobody: Answers = Arc::new(|_, path| match path {
+/// Docker Hub, which has none of the images that are asked for.
+fn nobody() -> Answers {
+    Arc::new(|_, path| match path {
         p if p.starts_with("/token") => Response::new(200, r#"{"token":"a-secret-token"}"#),
         _ => Response::new(401, r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#)
             .header("WWW-Authenticate", r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io""#),
-    });
-    let Some((lab, upstream)) = cut_off(Some(nobody)) else { return };
-    let (answer, text) = explained(&lab, "flow", &["run", "nosuchimage"]);
-    let _ = answer.fails(125, "pull access denied for nosuchimage");
-    assert!(!text.contains("a-secret-token"), "{text}");
-    snapshot("explain_run_not_found", &lab, &text);
-    lab.stop();
-    drop(upstream);
+    })
 }
 
-/// Without a file the explanation goes to standard error; the command's output stays its own.
+/// A new home on a machine that sees no network but a Docker Hub that has nothing.
+struct Desk {
+    /// Goes before the lab looks whether anything is left.
+    upstream: Upstream,
+    lab: Lab,
+    /// One for all commands: what an earlier one has shown keeps its id.
+    normaliser: RefCell<Normaliser>,
+}
+
+impl Desk {
+    fn new() -> Option<Desk> {
+        need(&[Need::Root, Need::UtilLinux]).then(|| {
+            let mut lab = Lab::new();
+            let upstream = Upstream::fence(&mut lab, Some(nobody()));
+            Desk { upstream, lab, normaliser: RefCell::new(Normaliser::new("")) }
+        })
+    }
+
+    /// Types a command. What stands on the screen after it, the same on each machine.
+    fn types(&self, command: &str, status: i32) -> String {
+        self.types_and_leaves_out(command, status, |_| false)
+    }
+
+    /// Likewise; events of which `out` says so are not in the explanation.
+    fn types_and_leaves_out(&self, command: &str, status: i32, out: impl Fn(&TraceEvent) -> bool) -> String {
+        let words = shlex::split(command).unwrap();
+        assert_eq!(words[0], "rdock", "{command}");
+        let file = self.lab.file("kept.ndjson");
+        let explain = words.iter().find(|word| word.starts_with("--explain")).map(String::as_str);
+        // Standard output and standard error go the same way, as on a terminal.
+        let mut program = self.upstream.inside(&self.lab, "sh");
+        program.args(["-c", "exec \"$0\" \"$@\" 2>&1", RDOCK]);
+        program.args(explain.map(|_| format!("--explain=json:{}", file.display()))).args(&words[1..]);
+        let output = program.output().unwrap();
+        let screen = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{command}: {screen}");
+        assert!(!screen.contains("a-secret-token"), "{screen}");
+        let screen = as_on_a_terminal(&screen);
+        let normaliser = &mut *self.normaliser.borrow_mut();
+        normaliser.learn(&screen);
+        let Some(form) = explain else { return normaliser.text(&screen) };
+        let kept = std::fs::read_to_string(&file).unwrap();
+        assert!(!kept.contains("a-secret-token"), "{kept}");
+        let events: Vec<TraceEvent> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let draw = |events: &[TraceEvent]| match form {
+            "--explain=syscalls" => syscalls(events, &Style::plain(COLUMNS)),
+            _ => flow(events, &Style::plain(COLUMNS)),
+        };
+        // What a person reads is drawn from the events, and from nothing else.
+        let Some((before, after)) = screen.split_once(&draw(&events)) else {
+            panic!("{screen}\nis not drawn from these events:\n{}", draw(&events));
+        };
+        normaliser.learn(&kept);
+        let shown: Vec<TraceEvent> = events.into_iter().filter(|e| !out(e)).collect();
+        let before = normaliser.text(before);
+        let events = normaliser.events(&in_time(shown));
+        let explained = normaliser.measured(&draw(&events));
+        format!("{before}{explained}{}", normaliser.text(after))
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.lab.stop();
+    }
+}
+
+/// The order in which things get their stand-ins.
+fn in_time(mut events: Vec<TraceEvent>) -> Vec<TraceEvent> {
+    events.sort_by_key(|e| e.ts);
+    events
+}
+
+/// Each layer has one line there, which shows its last state.
+fn as_on_a_terminal(text: &str) -> String {
+    let layer = |line: &str| {
+        let (id, _) = line.split_once(": ")?;
+        (id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
+    };
+    let mut lines: Vec<(Option<String>, &str)> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        let id = layer(line);
+        match lines.iter_mut().find(|(seen, _)| id.is_some() && *seen == id) {
+            Some((_, shown)) => *shown = line,
+            None => lines.push((id, line)),
+        }
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
 #[test]
-fn the_document_s_first_command_is_explained_whole() {
-    if !need(&[Need::Root]) {
-        return;
-    }
-    let lab = Lab::new();
-    let answer = lab.rdock(["--explain", "run", "centos"]).ok();
-    assert_eq!(answer.stdout, "");
-    for lane in [" CLIENT ", " DAEMON ", " REGISTRY ", " LAYER ", " SHIM ", " RUNTIME ", " NETWORK ", " CONTAINER "] {
-        assert!(answer.stderr.contains(lane), "{lane} is not in {}", answer.stderr);
-    }
-    for words in [
-        "starts the daemon",
-        "Status: Downloaded newer image for centos:latest",
-        "becomes /bin/bash",
-        "no terminal (-t) and no input (-i), so bash has nothing",
-        "┗━▶ exited (0)",
-    ] {
-        assert!(answer.stderr.contains(words), "{words:?} is not in {}", answer.stderr);
-    }
+fn a_terminal_has_one_line_for_each_layer() {
+    let text = "x\n48469d19b696: Pulling fs layer\n9f7f49e4283f: Already exists\n48469d19b696: Pull complete\ny: z\n";
+    assert_eq!(as_on_a_terminal(text), "x\n48469d19b696: Pull complete\n9f7f49e4283f: Already exists\ny: z\n");
+}
+
+#[test]
+fn run_centos_miss_then_hit() {
+    let Some(desk) = Desk::new() else { return };
+    let command = "rdock --explain run centos";
+    snapshot("explain_centos_miss", command, &desk.types(command, 0));
+    snapshot("explain_centos_hit", command, &desk.types(command, 0));
 }
 
 #[test]
 fn every_kernel_call_is_in_the_long_form() {
+    let Some(desk) = Desk::new() else { return };
+    desk.types("rdock pull -q hello-world", 0);
+    let command = "rdock --explain=syscalls run --rm hello-world";
+    let text = desk.types_and_leaves_out(command, 0, differs_between_kernels);
+    for call in ["clone3(", "mount(", "pivot_root(", "umount2(", "mknodat(", "capset(", "prctl(", "execve("] {
+        assert!(text.contains(call), "{call} is not in {text}");
+    }
+    snapshot("explain_run_syscalls", command, &text);
+}
+
+#[test]
+fn each_mount_of_the_trace_is_a_line_of_the_long_form() {
     if !need(&[Need::Root]) {
         return;
     }
     let lab = Lab::new().with_image("centos");
-    let (answer, text) = explained(&lab, "syscalls", &["run", "--rm", "centos", "true"]);
+    let file = lab.file("explanation");
+    let explain = format!("--explain=syscalls:{}", file.display());
+    let (answer, events) = lab.traced([explain.as_str(), "run", "--rm", "centos", "true"]);
     let _ = answer.ok();
-    for call in ["clone3(", "mount(", "pivot_root(", "umount2(", "mknodat(", "capset(", "prctl(", "execve("] {
-        assert!(text.contains(call), "{call} is not in {text}");
-    }
-    // As many lines of calls as there are events of calls in the trace of the same command.
-    let (answer, events) = lab.traced(["run", "--rm", "centos", "true"]);
-    let _ = answer.ok();
+    let text = std::fs::read_to_string(file).unwrap();
     let told = events.iter().filter(|e| e.op == "kernel.mount").count();
     let shown = text.lines().filter(|l| l.trim_start().starts_with("mount(")).count();
     assert_eq!(shown, told);
+}
+
+/// Control groups are mounted in many ways, and not each kernel has all that is hidden in /proc and /sys. (A descriptor
+/// that is closed does not tell what it was of, and a
+/// removal depends on what the kernel has left in the directories.)
+fn differs_between_kernels(event: &TraceEvent) -> bool {
+    let paths = ["path", "pathname", "newpath", "target", "oldpath"].into_iter().filter_map(|key| event.text(key));
+    let removes = event.actor == Actor::Daemon && event.is_call();
+    if removes || event.op == "kernel.close" {
+        return true;
+    }
+    let mut places = paths.filter(|path| path.starts_with("/sys/") || path.starts_with("/proc/"));
+    event.is_call() && places.next().is_some()
+}
+
+/// What a test needs of `lesson.toml`.
+#[derive(Deserialize)]
+struct Lesson {
+    #[serde(default)]
+    commands: Vec<Shown>,
+}
+
+/// A command that a lesson shows with its output.
+#[derive(Deserialize)]
+struct Shown {
+    snapshot: String,
+    run: String,
+    status: i32,
+}
+
+/// Directories that hold a lesson, in their order.
+fn lessons() -> Vec<(PathBuf, Lesson)> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons");
+    let mut found: Vec<(PathBuf, Lesson)> = std::fs::read_dir(place)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter_map(|dir| {
+            let text = std::fs::read_to_string(dir.join("lesson.toml")).ok()?;
+            let lesson = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+            Some((dir, lesson))
+        })
+        .collect();
+    found.sort_by(|(a, _), (b, _)| a.cmp(b));
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn commands_of_lessons_print_what_the_book_shows() {
+    for (_, lesson) in lessons() {
+        let Some(desk) = Desk::new() else { return };
+        for shown in &lesson.commands {
+            snapshot(&shown.snapshot, &shown.run, &desk.types(&shown.run, shown.status));
+        }
+    }
+}
+
+#[test]
+fn outputs_in_lessons_and_commands_of_lessons_belong_together() {
+    let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+    for (dir, lesson) in lessons() {
+        let text = std::fs::read_to_string(dir.join("lesson.md")).unwrap();
+        let wanted: BTreeSet<&str> =
+            text.split("{{#snapshot ").skip(1).map(|rest| rest.split("}}").next().unwrap().trim()).collect();
+        let made: BTreeSet<&str> = lesson.commands.iter().map(|shown| shown.snapshot.as_str()).collect();
+        assert_eq!(wanted, made, "{}: what the text shows, and what lesson.toml runs", dir.display());
+        for name in made {
+            assert!(snapshots.join(format!("{name}.snap")).is_file(), "{}: no snapshot {name}", dir.display());
+        }
+    }
 }
 
 #[test]

@@ -41,6 +41,7 @@ impl Inner {
     pub(super) async fn note_end(self: &Arc<Inner>, entry: &Arc<Entry>, exit: Option<ExitRecord>) {
         let step = trace::step(Actor::Container, "container.exit")
             .why("a container lives exactly as long as its first process")
+            .lesson("12-detached")
             .arg("id", &entry.id);
         let noted = match &exit {
             Some(exit) => {

@@ -238,7 +238,10 @@ impl Inner {
         let error = super::error::of_status(status, &body, ask.reference, what, &url);
         step.ok(json!({"status": status.as_u16()}), || match &error {
             RegistryError::NotFound { cause, .. } | RegistryError::Denied { cause, .. } => {
-                format!("{}, {cause}", status.as_u16())
+                // The code in words and the server's message are often the same.
+                let told =
+                    cause.split_once(": ").filter(|(code, message)| code == message).map_or(&**cause, |(one, _)| one);
+                format!("{}, {told}", status.as_u16())
             }
             other => other.to_string(),
         });

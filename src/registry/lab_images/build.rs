@@ -303,5 +303,6 @@ fn summary(image: &str, recipe: &Recipe, built: &Built) -> String {
         true => String::new(),
         false => format!(", without {}", without.join(" ")),
     };
-    format!("makes the lab image {image} on this host: {layers}, {files} files, {size} in {ms} ms{without}")
+    let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+    format!("makes the lab image {image} on this host: {layers}, {files}, {size} in {ms} ms{without}")
 }

@@ -69,13 +69,69 @@ fn argument(key: &str, value: &Value) -> String {
             format!("{{{}}}", fields.join(", "))
         }
         Value::String(text) if FLAGS.contains(&key) => text.clone(),
+        Value::String(text) if key == "mode" && text == "0o0" => "0".to_owned(),
         Value::String(text) if key == "mode" => text.replacen("0o", "0", 1),
         Value::String(text) if SYMBOLS.contains(&key) || key.ends_with("fd") => text.clone(),
         Value::String(text) => quoted(text),
         Value::Bool(on) => format!("{key}={on}"),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => named(key, number.as_u64()).map_or_else(|| number.to_string(), str::to_owned),
     }
 }
+
+/// The name that C has for a number.
+fn named(key: &str, number: Option<u64>) -> Option<&'static str> {
+    let index = usize::try_from(number?).ok()?;
+    match key {
+        "cap" => CAPABILITIES.get(index).copied(),
+        "sig" => nix::sys::signal::Signal::try_from(i32::try_from(index).ok()?).ok().map(|signal| signal.as_str()),
+        _ => None,
+    }
+}
+
+/// capabilities(7), by number (linux/capability.h).
+const CAPABILITIES: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
 
 /// In quotes, with what can't be printed escaped, and cut where it is very long.
 fn quoted(text: &str) -> String {
@@ -142,6 +198,16 @@ mod tests {
             ),
             "capset({effective=0x21, permitted=0x21, inheritable=0x0}) = 0  <120 µs>"
         );
+    }
+
+    #[test]
+    fn numbers_that_have_names_are_named() {
+        let drop = line("kernel.prctl", json!({"option": "PR_CAPBSET_DROP", "cap": 21}), json!(0));
+        assert_eq!(drop, "prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN) = 0  <120 µs>");
+        let later = line("kernel.prctl", json!({"option": "PR_CAPBSET_DROP", "cap": 41}), json!(0));
+        assert_eq!(later, "prctl(PR_CAPBSET_DROP, 41) = 0  <120 µs>");
+        let death = line("kernel.prctl", json!({"option": "PR_SET_PDEATHSIG", "sig": 9}), json!(0));
+        assert_eq!(death, "prctl(PR_SET_PDEATHSIG, SIGKILL) = 0  <120 µs>");
     }
 
     #[test]

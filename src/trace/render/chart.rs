@@ -5,7 +5,7 @@
 use super::Style;
 use super::layout::wrap;
 use super::outcome::Outcome;
-use super::words::Words;
+use super::words::{Words, fill};
 use unicode_width::UnicodeWidthStr;
 
 /// Which parts of the chart were gone through.
@@ -43,7 +43,7 @@ pub(super) fn chart(outcome: &Outcome, style: &Style) -> Vec<String> {
 /// `exited (0)`, `running`, or nothing where the command was not started.
 fn end(outcome: &Outcome, words: &Words) -> String {
     match outcome.exit {
-        Some(code) => format!("exited ({code})"),
+        Some(code) => fill(words.exited, &[&code.to_string()]),
         None if outcome.started => words.running.to_owned(),
         None => String::new(),
     }

@@ -3,9 +3,10 @@
 use super::call::strace;
 use super::layout::{Kind, Line};
 use super::steps::Tree;
-use super::words::Words;
+use super::words::{self, Words, fill};
 use crate::trace::event::{Actor, Outcome, TraceEvent};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// What a call is for. In the order in which `match` finds it, not in that of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,7 @@ enum Topic {
     Overlay,
     Root,
     Mounts,
+    Hidden,
     Devices,
     HostName,
     Network,
@@ -25,13 +27,14 @@ enum Topic {
     Rest,
 }
 
-const TOPICS: [Topic; 11] = [
+const TOPICS: [Topic; 12] = [
     Topic::ControlGroup,
     Topic::ControlGroupGone,
     Topic::Namespaces,
     Topic::Overlay,
     Topic::Root,
     Topic::Mounts,
+    Topic::Hidden,
     Topic::Devices,
     Topic::HostName,
     Topic::Network,
@@ -76,6 +79,7 @@ fn topic(call: &TraceEvent) -> Topic {
         "mount" if text("filesystemtype") == "overlay" => Topic::Overlay,
         "pivot_root" | "umount2" => Topic::Root,
         "mount" if call.args.get("source").is_some_and(Value::is_null) => Topic::Rest,
+        "mount" if is_covered(text("target")) => Topic::Hidden,
         "mount" | "move_mount" => Topic::Mounts,
         "mknodat" => Topic::Devices,
         "sethostname" => Topic::HostName,
@@ -86,6 +90,16 @@ fn topic(call: &TraceEvent) -> Topic {
     }
 }
 
+/// A place in /proc or /sys that the container is to see nothing of, or must not write to.
+fn is_covered(target: &str) -> bool {
+    (target.starts_with("/proc/") || target.starts_with("/sys/")) && !target.starts_with("/sys/fs/")
+}
+
+/// Whether a call removes the container's control group.
+pub(super) fn removes_group(call: &TraceEvent) -> bool {
+    topic(call) == Topic::ControlGroupGone
+}
+
 /// One line for each topic that has calls which worked, where its first call stands; and one for each call that
 /// stopped the work.
 pub(super) fn teach<'a>(calls: &[&'a TraceEvent], tree: &Tree<'a>, words: &Words) -> Vec<Line<'a>> {
@@ -93,7 +107,7 @@ pub(super) fn teach<'a>(calls: &[&'a TraceEvent], tree: &Tree<'a>, words: &Words
     for wanted in TOPICS {
         let of_topic: Vec<&TraceEvent> = calls.iter().copied().filter(|c| topic(c) == wanted && !c.failed()).collect();
         if let Some(&first) = of_topic.first()
-            && let Some((text, right)) = tell(wanted, &of_topic, calls)
+            && let Some((text, right)) = tell(wanted, &of_topic, calls, words)
         {
             // Where the words are about the last call (the root is switched, the command begins), there it stands.
             let place = if wanted == Topic::Command { *of_topic.last().unwrap_or(&first) } else { first };
@@ -145,33 +159,38 @@ fn succeeded(call: &TraceEvent, calls: &[&TraceEvent]) -> bool {
 }
 
 /// The sentence of a topic and what stands to its right. None: nothing worth telling happened.
-fn tell(topic: Topic, calls: &[&TraceEvent], all: &[&TraceEvent]) -> Option<(String, String)> {
+fn tell(topic: Topic, calls: &[&TraceEvent], all: &[&TraceEvent], words: &Words) -> Option<(String, String)> {
     let none = String::new;
+    let kernel = &words.kernel;
     match topic {
-        Topic::ControlGroup => Some((control_group(calls)?, none())),
-        Topic::ControlGroupGone => Some(("removes the control group: it is empty now".into(), none())),
-        Topic::Namespaces => namespaces(calls),
-        Topic::Overlay => overlay(calls),
-        Topic::Root => root(calls, all),
-        Topic::Mounts => Some((format!("mounts {}", mounted(calls)), none())),
+        Topic::ControlGroup => Some((control_group(calls, kernel)?, fill(words.lesson, &[CONTROL_GROUPS]))),
+        Topic::ControlGroupGone => Some((kernel.group_gone.to_owned(), none())),
+        Topic::Namespaces => namespaces(calls, kernel),
+        Topic::Overlay => overlay(calls, kernel),
+        Topic::Root => root(calls, all, kernel),
+        Topic::Mounts => Some((fill(kernel.mounts, &[&mounted(calls, kernel)]), none())),
+        Topic::Hidden => {
+            let places: HashSet<&str> = calls.iter().filter_map(|c| c.text("target")).collect();
+            Some((fill(kernel.hides, &[&places.len().to_string()]), none()))
+        }
         Topic::Devices => {
             let names: Vec<&str> = calls.iter().filter_map(|c| last_part(c.text("pathname")?)).collect();
-            Some((format!("makes {}: {}", number(names.len(), "device"), names.join(" ")), none()))
+            Some((fill(kernel.devices, &[&names.len().to_string(), &names.join(" ")]), none()))
         }
-        Topic::HostName => Some((format!("names the host {}", calls.last()?.text("name")?), "sethostname".into())),
-        Topic::Network => network(calls),
-        Topic::Privileges => privileges(calls),
+        Topic::HostName => Some((fill(kernel.host_name, &[calls.last()?.text("name")?]), "sethostname".into())),
+        Topic::Network => network(calls, kernel),
+        Topic::Privileges => privileges(calls, kernel).map(|text| (text, fill(words.lesson, &[CAPABILITIES]))),
         Topic::Command => {
             let call = calls.iter().rfind(|c| succeeded(c, all))?;
-            Some((format!("becomes {}", command(call)), "execve".into()))
+            Some((fill(kernel.becomes, &[&command(call)]), "execve".into()))
         }
         Topic::Rest => None,
     }
 }
 
-fn number(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
+/// Lessons that tell more of a topic (`lessons/NN-…`).
+const CONTROL_GROUPS: &str = "17";
+const CAPABILITIES: &str = "20";
 
 fn last_part(path: &str) -> Option<&str> {
     path.rsplit('/').find(|part| !part.is_empty())
@@ -181,8 +200,8 @@ fn names<'a>(call: &'a TraceEvent, key: &str) -> impl Iterator<Item = &'a str> {
     call.args.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// `puts it into the control group rdock-1/ab (memory, pids): pids.max = 10`
-fn control_group(calls: &[&TraceEvent]) -> Option<String> {
+/// `puts it into the control group rdock-1-ab: pids.max = 10`
+fn control_group(calls: &[&TraceEvent], words: &words::Kernel) -> Option<String> {
     const HIERARCHIES: [&str; 15] = [
         "cpu",
         "cpuacct",
@@ -200,7 +219,7 @@ fn control_group(calls: &[&TraceEvent]) -> Option<String> {
         "misc",
         "systemd",
     ];
-    let (mut group, mut hierarchies, mut limits) = (None, Vec::new(), Vec::new());
+    let (mut group, mut limits) = (None, Vec::new());
     for call in calls {
         let (path, file) = match (call.text("path"), call.text("pathname").or(call.text("newpath"))) {
             (Some(path), _) => path.rsplit_once('/')?,
@@ -209,12 +228,8 @@ fn control_group(calls: &[&TraceEvent]) -> Option<String> {
         };
         let below = path.strip_prefix(CGROUPS).unwrap_or(path);
         let name = match below.split_once('/') {
-            Some((first, rest)) if first.split(',').all(|f| HIERARCHIES.contains(&f)) => {
-                if !hierarchies.contains(&first) {
-                    hierarchies.push(first);
-                }
-                rest
-            }
+            // One tree for each kind of account (cgroup v1), or one for all.
+            Some((first, rest)) if first.split(',').all(|f| HIERARCHIES.contains(&f)) => rest,
             _ => below,
         };
         group = Some(name);
@@ -223,17 +238,14 @@ fn control_group(calls: &[&TraceEvent]) -> Option<String> {
             limits.push(format!("{file} = {}", call.text("data").unwrap_or("").trim()));
         }
     }
-    let mut text = format!("puts it into the control group {}", group?);
-    if !hierarchies.is_empty() {
-        text += &format!(" ({})", hierarchies.join(", "));
-    }
+    let mut text = fill(words.group, &[group?]);
     if !limits.is_empty() {
         text += &format!(": {}", limits.join(", "));
     }
     Some(text)
 }
 
-fn namespaces(calls: &[&TraceEvent]) -> Option<(String, String)> {
+fn namespaces(calls: &[&TraceEvent], words: &words::Kernel) -> Option<(String, String)> {
     const KINDS: [(&str, &str); 8] = [
         ("CLONE_NEWUSER", "user"),
         ("CLONE_NEWPID", "pid"),
@@ -251,44 +263,40 @@ fn namespaces(calls: &[&TraceEvent]) -> Option<(String, String)> {
         Some(pid) => format!("clone3 = {pid}"),
         None => String::new(),
     };
-    let who = if clone.is_some() { "makes a new process" } else { "leaves the host's view" };
-    match kinds.as_slice() {
-        [] => clone.map(|_| (who.to_owned(), right)),
-        [one] => Some((format!("{who} in a {one} namespace of its own"), right)),
-        [most @ .., last] => Some((format!("{who} in {} and {last} namespaces of its own", most.join(", ")), right)),
-    }
+    let who = if clone.is_some() { words.new_process } else { words.leaves_view };
+    let kinds = match kinds.as_slice() {
+        [] => return clone.map(|_| (who.to_owned(), right)),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => most.join(", ") + words.and + last,
+    };
+    Some((fill(words.own_namespaces, &[who, &kinds]), right))
 }
 
-fn overlay(calls: &[&TraceEvent]) -> Option<(String, String)> {
+fn overlay(calls: &[&TraceEvent], words: &words::Kernel) -> Option<(String, String)> {
     let call = calls.last()?;
     let option = |name: &str| call.text("data")?.split(',').find_map(|o| o.strip_prefix(name)?.strip_prefix('='));
     let lower = option("lowerdir").map_or(0, |dirs| dirs.split(':').count());
-    let layers = number(lower, "read-only layer");
-    let text = match option("upperdir") {
-        Some(_) => format!("joins {layers} and 1 writable one into one tree (overlay)"),
-        None => format!("joins {layers} into one tree (overlay)"),
-    };
+    let sentence = if option("upperdir").is_some() { words.joins } else { words.joins_read_only };
+    let text = fill(sentence, &[&lower.to_string()]);
     Some((text, format!("→ {}/", call.text("target").and_then(last_part)?)))
 }
 
-fn root(calls: &[&TraceEvent], all: &[&TraceEvent]) -> Option<(String, String)> {
+fn root(calls: &[&TraceEvent], all: &[&TraceEvent], words: &words::Kernel) -> Option<(String, String)> {
     let has = |op: &str| calls.iter().any(|c| c.op == op);
     let joined = all.iter().any(|c| topic(c) == Topic::Overlay);
-    let tree = if joined { "the joined tree" } else { "its directory" };
+    let tree = if joined { words.joined_tree } else { words.its_directory };
     match (has("kernel.pivot_root"), has("kernel.umount2")) {
-        (true, true) => {
-            Some((format!("makes {tree} its root directory, and lets go of the host's files"), "pivot_root".into()))
-        }
-        (true, false) => Some((format!("makes {tree} its root directory"), "pivot_root".into())),
+        (true, true) => Some((fill(words.root_lets_go, &[tree]), "pivot_root".into())),
+        (true, false) => Some((fill(words.root, &[tree]), "pivot_root".into())),
         (false, _) => {
             let targets: Vec<&str> = calls.iter().filter_map(|c| c.text("target")).collect();
-            Some((format!("unmounts {}", targets.join(" ")), String::new()))
+            Some((fill(words.unmounts, &[&targets.join(" ")]), String::new()))
         }
     }
 }
 
 /// The places, each once, in order; a hierarchy below another place that is named is left out.
-fn mounted(calls: &[&TraceEvent]) -> String {
+fn mounted(calls: &[&TraceEvent], words: &words::Kernel) -> String {
     const MOST: usize = 10;
     let mut places: Vec<&str> = Vec::new();
     for place in calls.iter().filter_map(|c| c.text("target").or_else(|| c.text("to_pathname"))) {
@@ -299,39 +307,39 @@ fn mounted(calls: &[&TraceEvent]) -> String {
     }
     let more = places.len().saturating_sub(MOST);
     let shown = places[..places.len() - more].join(" ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
+    if more > 0 { shown + &fill(words.more_mounts, &[&more.to_string()]) } else { shown }
 }
 
-fn network(calls: &[&TraceEvent]) -> Option<(String, String)> {
+fn network(calls: &[&TraceEvent], words: &words::Kernel) -> Option<(String, String)> {
     let index = calls.last()?.args.get("index")?;
     // In a new network namespace the first link is loopback (network_namespaces(7)).
-    let name = if index == 1 { " (loopback)" } else { "" };
-    Some((format!("brings network link {index}{name} up"), "netlink".into()))
+    let name = if index == 1 { words.loopback } else { "" };
+    Some((fill(words.link_up, &[&index.to_string(), name]), "netlink".into()))
 }
 
-fn privileges(calls: &[&TraceEvent]) -> Option<(String, String)> {
+fn privileges(calls: &[&TraceEvent], words: &words::Kernel) -> Option<String> {
     let mut parts = Vec::new();
     let dropped = calls.iter().filter(|c| c.text("option") == Some("PR_CAPBSET_DROP")).count();
     if dropped > 0 {
-        parts.push(format!("gives up {}", number(dropped, "capability").replace("capabilitys", "capabilities")));
+        parts.push(fill(words.gives_up, &[&dropped.to_string()]));
     }
     let kept = calls.iter().rfind(|c| c.op == "kernel.capset").and_then(|c| {
         let mask = c.args.get("data")?.get("permitted")?.as_str()?;
         u64::from_str_radix(mask.trim_start_matches("0x"), 16).ok()
     });
     if let Some(kept) = kept {
-        parts.push(format!("keeps {}", kept.count_ones()));
+        parts.push(fill(words.keeps, &[&kept.count_ones().to_string()]));
     }
     if let Some(length) = calls.iter().rfind(|c| c.op == "kernel.seccomp").and_then(|c| c.args.get("instructions")) {
-        parts.push(format!("filters system calls ({length} instructions)"));
+        parts.push(fill(words.filters, &[&length.to_string()]));
     }
     let id = |op: &str, key: &str| calls.iter().rfind(|c| c.op == op).and_then(|c| c.args.get(key)?.as_u64());
     match (id("kernel.setresuid", "euid"), id("kernel.setresgid", "egid")) {
         (Some(0) | None, _) => {}
-        (Some(uid), None) => parts.push(format!("becomes user {uid}")),
-        (Some(uid), Some(gid)) => parts.push(format!("becomes user {uid}, group {gid}")),
+        (Some(uid), None) => parts.push(fill(words.user, &[&uid.to_string()])),
+        (Some(uid), Some(gid)) => parts.push(fill(words.user_group, &[&uid.to_string(), &gid.to_string()])),
     }
-    (!parts.is_empty()).then(|| (parts.join(", "), String::new()))
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// The program and its words, as they would be typed.

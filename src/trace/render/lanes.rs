@@ -1,5 +1,6 @@
 //! Where the time went.
 
+use super::order::beginning;
 use super::words::Words;
 use crate::trace::event::{Actor, TraceEvent};
 
@@ -9,8 +10,10 @@ const INNERMOST: [Actor; 5] = [Actor::Container, Actor::Runtime, Actor::Network,
 
 /// `took 182 ms: registry 31, layers 88, runtime 14, the rest 49`. None without events.
 pub(super) fn shares(events: &[TraceEvent], words: &Words) -> Option<String> {
-    let begin = events.iter().map(|e| e.ts).min()?;
-    let end = events.iter().map(TraceEvent::end).max()?;
+    // What was made ready before the command was given took nothing of its time.
+    let begin = beginning(events);
+    let events: Vec<&TraceEvent> = events.iter().filter(|e| e.ts >= begin).collect();
+    let end = events.iter().map(|e| e.end()).max()?;
     let total = end - begin;
     let (unit, name) = if total >= 10_000_000 { (1_000_000, "ms") } else { (1_000, "µs") };
     let round = |ns: u64| (ns + unit / 2) / unit;
@@ -20,9 +23,9 @@ pub(super) fn shares(events: &[TraceEvent], words: &Words) -> Option<String> {
     // In the order in which a run goes through them.
     for actor in [Actor::Registry, Actor::Layer, Actor::Network, Actor::Runtime, Actor::Container] {
         if events.iter().any(|e| e.actor == actor) {
-            let share = round(time_of(events, actor)).min(left);
+            let share = round(time_of(&events, actor)).min(left);
             left -= share;
-            parts.push(format!("{} {share}", lane_word(actor)));
+            parts.push(format!("{} {share}", words.lane(actor)));
         }
     }
     if !parts.is_empty() {
@@ -32,15 +35,8 @@ pub(super) fn shares(events: &[TraceEvent], words: &Words) -> Option<String> {
     Some(line)
 }
 
-fn lane_word(actor: Actor) -> &'static str {
-    match actor {
-        Actor::Layer => "layers",
-        other => other.name(),
-    }
-}
-
 /// Nanoseconds in which this lane worked and no lane further in did.
-fn time_of(events: &[TraceEvent], actor: Actor) -> u64 {
+fn time_of(events: &[&TraceEvent], actor: Actor) -> u64 {
     let rank = |a: Actor| INNERMOST.iter().position(|i| *i == a);
     let Some(own) = rank(actor) else { return 0 };
     // Changes of how many steps of this lane, and of lanes further in, are under way.
@@ -103,6 +99,13 @@ mod tests {
             work(Actor::Layer, 40 * MS, 55 * MS),
         ];
         assert_eq!(line(&events), "took 100 ms: registry 20, layers 30, the rest 50");
+    }
+
+    #[test]
+    fn what_was_made_ready_before_took_no_time() {
+        let early = TraceEvent { op: "kernel.write".into(), ..work(Actor::Runtime, 0, 20 * MS) };
+        let events = [early, work(Actor::Client, 500 * MS, 520 * MS)];
+        assert_eq!(line(&events), "took 20 ms");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::outcome::Outcome;
 use super::steps::{Detail, lines};
+use super::words::fill;
 use super::{Format, Style, chart, json, lanes};
 use crate::trace::event::{Actor, TraceEvent};
 use std::collections::HashSet;
@@ -56,11 +57,13 @@ pub struct Drawing {
     said: HashSet<(String, bool)>,
     /// A reason is given once.
     reasons: HashSet<String>,
+    /// The number of the step that failed last.
+    stopped: Option<usize>,
 }
 
 impl Drawing {
     pub fn new(format: Format, style: Style) -> Drawing {
-        Drawing { format, style, number: 0, lane: None, said: HashSet::new(), reasons: HashSet::new() }
+        Drawing { format, style, number: 0, lane: None, said: HashSet::new(), reasons: HashSet::new(), stopped: None }
     }
 
     /// What is new since the last time. (`json` is written at the end only: the order needs all of it.)
@@ -85,13 +88,15 @@ impl Drawing {
         let outcome = Outcome::of(events);
         let mut foot = chart::chart(&outcome, &self.style);
         if let Some(message) = &outcome.error {
-            let said = format!("{}: {message}", words.stopped_by);
+            // The step has told it.
+            let step = self.stopped.map(|number| fill(words.step, &[&number.to_string()]));
+            let said = format!("{}: {}", words.stopped_by, step.as_ref().unwrap_or(message));
             for line in wrap(&said, self.style.columns() - 2) {
                 foot.push(format!("  {}", self.style.error(line)));
             }
         }
         let calls = events.iter().filter(|e| e.is_call()).count();
-        let pointer = (self.format == Format::Flow && calls > 0).then(|| format!("{calls} {}", words.all_calls));
+        let pointer = (self.format == Format::Flow && calls > 0).then(|| fill(words.all_calls, &[&calls.to_string()]));
         for text in [lanes::shares(events, words), pointer].into_iter().flatten() {
             foot.extend(wrap(&text, self.style.columns() - 2).iter().map(|line| format!("  {line}")));
         }
@@ -135,6 +140,9 @@ impl Drawing {
         let number = match line.kind {
             Kind::Step | Kind::Request => {
                 self.number += 1;
+                if line.failed {
+                    self.stopped = Some(self.number);
+                }
                 self.number.to_string()
             }
             Kind::Answer | Kind::Calls => String::new(),

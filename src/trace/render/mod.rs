@@ -4,7 +4,7 @@
 //! - [`syscalls`]: the same, with every call of the kernel below its step
 //! - [`json`]: NDJSON, numbered
 //! - [`Drawing`]: one of them in two parts, for a command that hands the terminal over in between
-//! - [`normalise`]: makes what varies from run to run stable, for snapshots
+//! - [`Normaliser`]: makes what varies from run to run stable, for snapshots
 
 mod call;
 mod chart;
@@ -16,6 +16,7 @@ mod layout;
 pub mod normalise;
 mod order;
 mod outcome;
+mod place;
 mod steps;
 mod syscalls;
 mod words;
@@ -23,7 +24,7 @@ mod words;
 pub use flow::flow;
 pub use json::json;
 pub use layout::Drawing;
-pub use normalise::normalise;
+pub use normalise::{Normaliser, normalise};
 pub use syscalls::syscalls;
 pub use words::Lang;
 

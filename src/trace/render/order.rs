@@ -24,6 +24,11 @@ pub(super) fn place_of_use(events: &[TraceEvent]) -> impl Fn(&TraceEvent) -> Opt
     }
 }
 
+/// When the command began: what was made in advance came before it.
+pub(super) fn beginning(events: &[TraceEvent]) -> u64 {
+    events.iter().filter(|e| !e.is_call()).map(|e| e.ts).min().unwrap_or(0)
+}
+
 /// As delivered, except that the events of one process stand in the order of `ts`: a step is delivered when it ends,
 /// so the steps inside it came before it. Each process keeps the places that it had in the stream.
 pub(super) fn as_delivered(events: &[TraceEvent]) -> Vec<&TraceEvent> {

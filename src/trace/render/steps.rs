@@ -4,8 +4,9 @@ use super::fold::{self, is_file_call};
 use super::layout::{Kind, Line};
 use super::order::{by_time, place_of_use};
 use super::outcome::cancelled;
+use super::place;
 use super::syscalls::blocks;
-use super::words::Words;
+use super::words::{Words, fill};
 use crate::trace::event::{Actor, Outcome, TraceEvent};
 use std::collections::{HashMap, HashSet};
 
@@ -69,7 +70,7 @@ impl<'a> Tree<'a> {
 pub(super) fn lines<'a>(events: &'a [TraceEvent], words: &Words, detail: Detail) -> Vec<Line<'a>> {
     let tree = Tree::new(events);
     let mut lines = Vec::new();
-    let pull = if detail == Detail::Folded { Pull::of(&tree) } else { Pull::default() };
+    let pull = if detail == Detail::Folded { Pull::of(&tree, words) } else { Pull::default() };
     for event in tree.sorted.iter().copied().filter(|e| !e.is_call()) {
         if !pull.hides(event) {
             push_step(event, &tree, words, detail, &pull, &mut lines);
@@ -83,10 +84,10 @@ pub(super) fn lines<'a>(events: &'a [TraceEvent], words: &Words, detail: Detail)
             let rest: Vec<&TraceEvent> = rest.into_iter().map(|(_, call)| call).collect();
             lines.extend(fold::teach(&rest, &tree, words));
             let files: Vec<&TraceEvent> = files.into_iter().map(|(_, call)| call).collect();
-            lines.extend(file_lines(&files, &tree));
+            lines.extend(file_lines(&files, &tree, words));
         }
         Detail::Calls => {
-            let single = files_below(files, &mut lines);
+            let single = files_below(files, &mut lines, words);
             let mut calls = [rest, single].concat();
             calls.sort_by_key(|(place, _)| *place);
             lines.extend(blocks(&calls, |call| tree.depth(call)));
@@ -96,9 +97,16 @@ pub(super) fn lines<'a>(events: &'a [TraceEvent], words: &Words, detail: Detail)
     for line in &mut lines {
         line.at = used(line.event).unwrap_or(line.at);
     }
+    place::settle(&mut lines, &tree);
     // Stable: what is told of one event stays in order.
     lines.sort_by_key(|line| line.at);
-    if detail == Detail::Folded { repeats(lines) } else { lines }
+    if detail == Detail::Calls {
+        return lines;
+    }
+    for line in &mut lines {
+        line.text = short_ids(&line.text);
+    }
+    repeats(lines, words)
 }
 
 fn push_step<'a>(
@@ -136,9 +144,11 @@ fn push_step<'a>(
     if let Some(text) = pull.text(event) {
         line.text = text;
     }
-    line.right = [pull.right(event), lesson(event)].into_iter().flatten().collect::<Vec<_>>().join("  ");
+    line.right = [pull.right(event), lesson(event, words)].into_iter().flatten().collect::<Vec<_>>().join("  ");
     if line.failed {
-        line.text = format!("{}  {}", words.failed, with_message(event));
+        line.text = format!("{}  {}", words.failed, told_before(with_message(event), event, tree));
+    } else if event.op == "api.answer" && event.failed() {
+        line.text = answer(event, tree);
     }
     if detail == Detail::Calls
         && let Some(why) = &event.why
@@ -148,8 +158,11 @@ fn push_step<'a>(
     lines.push(line);
 }
 
-fn lesson(event: &TraceEvent) -> Option<String> {
-    event.lesson.as_ref().map(|lesson| format!("(lesson {lesson})"))
+/// `(lesson 6)` of `06-search-and-pull`.
+fn lesson(event: &TraceEvent, words: &Words) -> Option<String> {
+    let lesson = event.lesson.as_deref()?;
+    let number = lesson.split('-').next().and_then(|n| n.parse::<u32>().ok()).map(|n| n.to_string());
+    Some(fill(words.lesson, &[number.as_deref().unwrap_or(lesson)]))
 }
 
 /// A miss in the flow chart is an answer, and so is what the daemon says to a request: neither is a failure of a step.
@@ -157,13 +170,51 @@ fn is_failure(event: &TraceEvent) -> bool {
     event.failed() && event.branch.is_none() && event.op != "api.answer"
 }
 
-fn with_message(event: &TraceEvent) -> String {
+fn message(event: &TraceEvent) -> &str {
     match &event.result {
-        Some(Outcome::Err { message, .. }) if !message.is_empty() && !event.summary.contains(message.as_str()) => {
-            format!("{}: {message}", event.summary)
-        }
+        Some(Outcome::Err { message, .. }) => message,
+        _ => "",
+    }
+}
+
+/// The summary, and the message where one does not hold the other.
+fn with_message(event: &TraceEvent) -> String {
+    let (summary, message) = (&event.summary, message(event));
+    let reason = summary.split_once(": ").map_or("", |(_, reason)| reason);
+    match message.is_empty() || summary.contains(message) || (!reason.is_empty() && message.contains(reason)) {
+        true => summary.clone(),
+        false => format!("{summary}: {message}"),
+    }
+}
+
+/// An error is told once: what a step inside this one has said already is left out of the end.
+fn told_before(text: String, event: &TraceEvent, tree: &Tree<'_>) -> String {
+    let before = tree.sorted.iter().filter(|e| is_failure(e) && !e.is_call() && e.span != event.span);
+    let inside = before.filter(|e| e.ts >= event.ts && e.end() <= event.end()).map(|e| message(e));
+    let told = inside.filter(|cause| !cause.is_empty()).find_map(|cause| text.strip_suffix(cause)?.strip_suffix(": "));
+    told.map_or_else(|| text.clone(), str::to_owned)
+}
+
+/// What the daemon answered: the status alone where a step that failed has told the message.
+fn answer(event: &TraceEvent, tree: &Tree<'_>) -> String {
+    let told = tree.sorted.iter().any(|e| is_failure(e) && message(e) == message(event));
+    match event.summary.split_once(message(event)) {
+        Some((status, _)) if told && !message(event).is_empty() => status.trim_end().to_owned(),
         _ => event.summary.clone(),
     }
+}
+
+/// Ids of 64 characters as people see them elsewhere: the first 12.
+fn short_ids(text: &str) -> String {
+    let mut out = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let id = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        match id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            true => out.extend([&id[..12], if out.ends_with("sha256:") { "…" } else { "" }, &word[id.len()..]]),
+            false => out += word,
+        }
+    }
+    out
 }
 
 /// What a pull says of its layers, joined: a layer is asked for, checked and unpacked, and that is one line.
@@ -176,7 +227,7 @@ struct Pull<'a> {
 }
 
 impl<'a> Pull<'a> {
-    fn of(tree: &Tree<'a>) -> Pull<'a> {
+    fn of(tree: &Tree<'a>, words: &Words) -> Pull<'a> {
         let mut pull = Pull::default();
         let steps = |op: &'static str| tree.sorted.iter().copied().filter(move |e| e.op == op);
         let good = |op: &'static str| steps(op).filter(|e| !e.failed());
@@ -184,7 +235,7 @@ impl<'a> Pull<'a> {
         for verified in good("layer.verify") {
             if let Some(unpack) = digest(verified).and_then(|d| unpacked.get(d)) {
                 pull.hidden.insert(&verified.span);
-                pull.rights.insert(&unpack.span, "sha256 verified".to_owned());
+                pull.rights.insert(&unpack.span, words.verified.to_owned());
             }
         }
         let blobs: Vec<&TraceEvent> =
@@ -194,16 +245,17 @@ impl<'a> Pull<'a> {
             && blobs.iter().all(|b| b.text("url").is_some_and(|url| url.starts_with(base)))
         {
             pull.hidden.extend(blobs[1..].iter().map(|b| b.span.as_str()));
-            pull.requests.insert(&first.span, format!("{base}/…  ({} blobs)", blobs.len()));
-            pull.texts.insert(&first.span, answers(&blobs));
+            pull.requests.insert(&first.span, format!("{base}/…  {}", fill(words.blobs, &[&blobs.len().to_string()])));
+            pull.texts.insert(&first.span, answers(&blobs, words));
         }
         let exist: Vec<&TraceEvent> = good("layer.exists").collect();
         if let [first, ..] = exist.as_slice() {
             pull.hidden.extend(exist[1..].iter().map(|e| e.span.as_str()));
             let here: Vec<String> = exist.iter().filter_map(|e| digest(e)).map(short).collect();
             let all = exist.len() + steps("layer.unpack").count();
-            let layers = if all == 1 { "1 layer".to_owned() } else { format!("{all} layers") };
-            pull.texts.insert(&first.span, format!("{layers}, {} already here: {}", exist.len(), here.join(", ")));
+            let counts = [all.to_string(), exist.len().to_string()];
+            let text = fill(words.already_here, &[&counts[0], &counts[1], &here.join(", ")]);
+            pull.texts.insert(&first.span, text);
         }
         // What was given up because something else failed is not the news.
         if tree.sorted.iter().any(|e| is_failure(e) && !cancelled(e)) {
@@ -245,19 +297,21 @@ fn shortened(address: &str) -> String {
 }
 
 /// What several blobs were answered with: the status and all bytes, or else each answer as it was told.
-fn answers(blobs: &[&TraceEvent]) -> String {
+fn answers(blobs: &[&TraceEvent], words: &Words) -> String {
     let number = |blob: &&TraceEvent, field: &str| blob.ok_field(field)?.as_u64();
     let status: Option<HashSet<u64>> = blobs.iter().map(|b| number(b, "status")).collect();
     let bytes: Option<u64> = blobs.iter().map(|b| number(b, "size")).sum();
     match (status.map(Vec::from_iter).as_deref(), bytes) {
-        (Some([status]), Some(bytes)) => format!("{status}, {:.1} MB altogether", bytes as f64 / 1e6),
+        (Some([status]), Some(bytes)) => {
+            fill(words.altogether, &[&status.to_string(), &format!("{:.1}", bytes as f64 / 1e6)])
+        }
         _ => blobs.iter().map(|b| b.summary.as_str()).collect::<Vec<_>>().join("; "),
     }
 }
 
 /// Many file calls in one line for each kind of step that makes them (the unpacking of all layers, a removal),
 /// after the last of these steps. A few are not worth a line.
-fn file_lines<'a>(files: &[&'a TraceEvent], tree: &Tree<'a>) -> Vec<Line<'a>> {
+fn file_lines<'a>(files: &[&'a TraceEvent], tree: &Tree<'a>, words: &Words) -> Vec<Line<'a>> {
     let mut groups: Vec<(Option<&str>, Vec<&'a TraceEvent>)> = Vec::new();
     for &call in files {
         let op = tree.parent(call).map(|step| step.op.as_str());
@@ -269,14 +323,15 @@ fn file_lines<'a>(files: &[&'a TraceEvent], tree: &Tree<'a>) -> Vec<Line<'a>> {
     let line = |calls: &[&'a TraceEvent]| {
         let event = *calls.first().filter(|_| calls.len() > MANY_FILES)?;
         let at = calls.iter().map(|call| tree.parent(call).unwrap_or(call).end()).max()?;
-        let (actor, depth, kind, text) = (event.actor, tree.depth(event), Kind::Step, counts(calls));
+        let (actor, depth, kind, text) =
+            (event.actor, tree.depth(event), Kind::Step, fill(words.file_calls, &[&calls.len().to_string()]));
         Some(Line { event, at, actor, depth, kind, text, right: String::new(), failed: false, below: Vec::new() })
     };
     groups.iter().filter_map(|(_, calls)| line(calls)).collect()
 }
 
 /// `1742 calls for files: openat2 412, fchownat 412, …`
-fn counts(files: &[&TraceEvent]) -> String {
+fn counts(files: &[&TraceEvent], words: &Words) -> String {
     let mut ops: Vec<(&str, usize)> = Vec::new();
     for call in files {
         let op = call.op.trim_start_matches("kernel.");
@@ -287,12 +342,15 @@ fn counts(files: &[&TraceEvent]) -> String {
     }
     ops.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let each: Vec<String> = ops.iter().map(|(op, count)| format!("{op} {count}")).collect();
-    let (number, calls) = (files.len(), if files.len() == 1 { "call" } else { "calls" });
-    format!("{number} {calls} of the kernel for files: {}", each.join(", "))
+    fill(words.file_calls_each, &[&files.len().to_string(), &each.join(", ")])
 }
 
 /// Many file calls of one step become one line below it; the others are given back.
-fn files_below<'a>(files: Vec<(usize, &'a TraceEvent)>, lines: &mut [Line<'a>]) -> Vec<(usize, &'a TraceEvent)> {
+fn files_below<'a>(
+    files: Vec<(usize, &'a TraceEvent)>,
+    lines: &mut [Line<'a>],
+    words: &Words,
+) -> Vec<(usize, &'a TraceEvent)> {
     let mut single = Vec::new();
     let mut groups: HashMap<Option<&str>, Vec<(usize, &'a TraceEvent)>> = HashMap::new();
     for (place, call) in files {
@@ -303,7 +361,7 @@ fn files_below<'a>(files: Vec<(usize, &'a TraceEvent)>, lines: &mut [Line<'a>]) 
         match step {
             Some(step) if group.len() > MANY_FILES => {
                 let calls: Vec<&TraceEvent> = group.into_iter().map(|(_, call)| call).collect();
-                step.below.push(counts(&calls));
+                step.below.push(counts(&calls, words));
             }
             _ => single.extend(group),
         }
@@ -312,8 +370,8 @@ fn files_below<'a>(files: Vec<(usize, &'a TraceEvent)>, lines: &mut [Line<'a>]) 
 }
 
 /// Folds equal steps that follow each other.
-fn repeats(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
-    let mut folded: Vec<Line<'_>> = Vec::new();
+fn repeats<'a>(lines: Vec<Line<'a>>, words: &Words) -> Vec<Line<'a>> {
+    let mut folded: Vec<Line<'a>> = Vec::new();
     let same = |a: &Line<'_>, b: &Line<'_>| {
         let of = |line: &Line<'_>| (line.actor, line.kind, line.failed, line.depth);
         of(a) == of(b) && a.event.op == b.event.op && a.kind == Kind::Step && !a.failed
@@ -326,7 +384,7 @@ fn repeats(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
         folded.extend_from_slice(&run[..SHOWN]);
         let more = run.len() - SHOWN;
         folded.push(Line {
-            text: format!("… and {more} more of the same kind"),
+            text: fill(words.more_steps, &[&more.to_string()]),
             right: String::new(),
             ..run[SHOWN].clone()
         });

@@ -11,7 +11,7 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// Answers one request, given its method and path: status, headers, body.
@@ -36,6 +36,8 @@ impl Response {
 
 /// A daemon cut off from the network, where docker.io answers as `answers` says (or not at all).
 pub struct Upstream {
+    /// Whose namespaces they are.
+    pid: u32,
     /// Ends the server when it goes.
     stop: Option<UnixStream>,
     server: Option<std::thread::JoinHandle<()>>,
@@ -46,21 +48,40 @@ pub struct Upstream {
 impl Upstream {
     /// Starts the daemon of `lab`. Needs root.
     pub fn start(lab: &mut Lab, answers: Option<Answers>) -> Upstream {
+        let upstream = Upstream::around(lab, &[super::lab::RDOCK, "daemon"], answers);
+        wait_for("the daemon's socket", || UnixStream::connect(lab.socket()).ok());
+        upstream
+    }
+
+    /// Only the network, no daemon yet: the first command that is run [`Upstream::inside`] starts it.
+    pub fn fence(lab: &mut Lab, answers: Option<Answers>) -> Upstream {
+        Upstream::around(lab, &["sleep", "infinity"], answers)
+    }
+
+    /// A program in the namespaces.
+    pub fn inside(&self, lab: &Lab, program: &str) -> Command {
+        let mut command = lab.program("nsenter");
+        let namespace = |kind: &str, file: &str| format!("--{kind}=/proc/{}/ns/{file}", self.pid);
+        command.args([namespace("net", "net"), namespace("mount", "mnt")]).arg("--").arg(program);
+        command
+    }
+
+    fn around(lab: &mut Lab, program: &[&str], answers: Option<Answers>) -> Upstream {
         let authority = lab.file("authority.pem");
         let tls = certificates(&authority);
         lab.env("SSL_CERT_FILE", authority.display().to_string());
         let hosts = lab.file("hosts");
-        std::fs::write(&hosts, "127.0.0.1 localhost registry-1.docker.io auth.docker.io\n").unwrap();
+        let names = if answers.is_some() { "localhost registry-1.docker.io auth.docker.io" } else { "localhost" };
+        std::fs::write(&hosts, format!("127.0.0.1 {names}\n")).unwrap();
         let mut command = lab.program("unshare");
-        let script = "ip link set lo up && mount --bind \"$1\" /etc/hosts && exec \"$2\" daemon";
-        command.args(["--net", "--mount", "sh", "-c", script, "sh"]).arg(&hosts).arg(super::lab::RDOCK);
-        if answers.is_none() {
-            std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
-        }
-        let daemon = Background(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let script = "ip link set lo up && mount --bind \"$1\" /etc/hosts && shift && echo ready && exec \"$@\"";
+        command.args(["--net", "--mount", "sh", "-c", script, "sh"]).arg(&hosts).args(program);
+        let mut daemon = Background(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+        let mut ready = String::new();
+        BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n", "namespaces with a loopback and an /etc/hosts of their own");
         let pid = daemon.0.id();
-        wait_for("the daemon's socket", || UnixStream::connect(lab.socket()).ok());
-        let mut upstream = Upstream { stop: None, server: None, daemon: Some(daemon), asked: Arc::default() };
+        let mut upstream = Upstream { pid, stop: None, server: None, daemon: Some(daemon), asked: Arc::default() };
         if let Some(answers) = answers {
             upstream.serve(pid, tls, answers);
         }
