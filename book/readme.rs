@@ -1,0 +1,58 @@
+//! The transcript in `README.md`: between two marks stands what the program printed in a test, and a test compares.
+
+use crate::snapshot::{SnapshotError, Snapshots};
+
+/// Before and after the transcript, each alone on a line.
+pub const BEGIN: &str = "<!-- transcript:begin -->";
+pub const END: &str = "<!-- transcript:end -->";
+
+/// The command of the transcript, and the snapshot of what it prints where nothing was downloaded before.
+pub const COMMAND: &str = "rdock --explain run centos";
+pub const SNAPSHOT: &str = "explain_run_miss";
+
+/// What must stand between the marks.
+///
+/// # Errors
+/// No test has made the snapshot.
+pub fn transcript(snapshots: &Snapshots) -> Result<String, SnapshotError> {
+    let text = &snapshots.get(SNAPSHOT)?.text;
+    Ok(format!("\n```console\n$ {COMMAND}\n{text}\n```\n"))
+}
+
+/// What stands between the marks; none where one of them is missing.
+pub fn found(readme: &str) -> Option<&str> {
+    Some(parts(readme)?.1)
+}
+
+/// The same text with `transcript` between the marks.
+pub fn with(readme: &str, transcript: &str) -> Option<String> {
+    let (before, _, after) = parts(readme)?;
+    Some(format!("{before}{transcript}{after}"))
+}
+
+/// Up to the line after the first mark, between the marks, from the second mark on.
+fn parts(readme: &str) -> Option<(&str, &str, &str)> {
+    let begin = readme.find(&format!("\n{BEGIN}\n"))? + BEGIN.len() + 2;
+    let end = begin + readme[begin..].find(&format!("\n{END}\n"))? + 1;
+    Some((&readme[..begin], &readme[begin..end], &readme[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_is_found_again() {
+        let readme = format!("# x\n\n{BEGIN}\nold\n{END}\n\nmore\n");
+        assert_eq!(found(&readme), Some("old\n"));
+        let new = with(&readme, "\n```console\n$ a\nb\n```\n").unwrap();
+        assert_eq!(new, format!("# x\n\n{BEGIN}\n\n```console\n$ a\nb\n```\n{END}\n\nmore\n"));
+        assert_eq!(found(&new), Some("\n```console\n$ a\nb\n```\n"));
+    }
+
+    #[test]
+    fn without_both_marks_there_is_no_transcript() {
+        assert_eq!(found(&format!("x\n{BEGIN}\nold\n")), None);
+        assert_eq!(found(&format!("x\n{END}\nold\n{BEGIN}\n")), None);
+    }
+}
