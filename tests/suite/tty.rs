@@ -68,8 +68,9 @@ fn ctrl_c_goes_to_the_container_and_not_to_the_client() {
     let Some(lab) = lab() else { return };
     let mut terminal = Terminal::rdock(&lab, &["run", "--rm", "-it", "centos"], 24, 80);
     prompt(&mut terminal);
-    terminal.send("sleep 1000; echo status $?\r");
-    terminal.expect("status $?\r\n");
+    // The program says itself that it has begun (typed in two halves, so that the echo does not say it first).
+    terminal.send("sh -c 'echo be\"\"gun; exec sleep 1000'; echo status $?\r");
+    terminal.expect("begun\r\n");
     terminal.send("\x03");
     prompt(&mut terminal);
     terminal.send("echo still here\r");
