@@ -27,7 +27,8 @@ impl Inner {
         *lock(&entry.shim) = None;
         // Who still asks something holds the connection a moment longer; the shim does not wait for it.
         drop(client);
-        process.reap().await;
+        // Its last moments, in which the mounts go, are for nobody to wait for but the next start.
+        *lock(&entry.leaving) = Some(tokio::spawn(process.reap()));
         self.note_end(&entry, exit).await;
     }
 

@@ -96,6 +96,8 @@ struct Entry {
     shim: Mutex<Option<Arc<Client>>>,
     /// Streams that were attached before the start.
     pending: Mutex<Vec<(Attach, OwnedFd)>>,
+    /// The shim of the last run on its way out: the kernel takes the container's mounts away with it.
+    leaving: Mutex<Option<tokio::task::JoinHandle<()>>>,
     /// Its directories are being deleted.
     removing: AtomicBool,
     life: watch::Sender<Life>,
@@ -121,6 +123,7 @@ impl Entry {
             saving: tokio::sync::Mutex::default(),
             shim: Mutex::default(),
             pending: Mutex::default(),
+            leaving: Mutex::default(),
             removing: AtomicBool::new(false),
             life: watch::Sender::new(life),
         })

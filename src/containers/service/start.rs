@@ -54,6 +54,11 @@ impl Inner {
             Status::Removing => return Err(ContainerError::MarkedForRemoval),
             Status::Created | Status::Exited | Status::Dead => {}
         }
+        // Two mounts of one writable layer at once would be undefined (overlayfs, Changes to underlying filesystems).
+        let leaving = lock(&entry.leaving).take();
+        if let Some(leaving) = leaving {
+            let _ = leaving.await;
+        }
         let attached = std::mem::take(&mut *lock(&entry.pending));
         let begun = self.bring_up(&record, attached).await;
         match begun {
