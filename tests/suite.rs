@@ -15,6 +15,7 @@ mod suite {
     mod run;
     mod support;
     mod tidy;
+    mod transcripts;
     mod truth;
     mod tty;
     mod upstream;

@@ -41,7 +41,7 @@ fn in_order(text: &str) -> String {
 }
 
 /// The text in pieces: a step with the lines that go on with it, each beginning with its lane.
-fn blocks(text: &str) -> Vec<String> {
+pub(super) fn blocks(text: &str) -> Vec<String> {
     const LANES: [&str; 8] = ["CLIENT", "DAEMON", "REGISTRY", "LAYER", "NETWORK", "SHIM", "RUNTIME", "CONTAINER"];
     let mut lane = "";
     let mut blocks: Vec<String> = Vec::new();
