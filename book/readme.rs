@@ -33,7 +33,8 @@ pub fn with(readme: &str, transcript: &str) -> Option<String> {
 /// Up to the line after the first mark, between the marks, from the second mark on.
 fn parts(readme: &str) -> Option<(&str, &str, &str)> {
     let begin = readme.find(&format!("\n{BEGIN}\n"))? + BEGIN.len() + 2;
-    let end = begin + readme[begin..].find(&format!("\n{END}\n"))? + 1;
+    // The line feed of the first mark may be the one before the second.
+    let end = begin + readme[begin - 1..].find(&format!("\n{END}\n"))?;
     Some((&readme[..begin], &readme[begin..end], &readme[end..]))
 }
 
@@ -48,6 +49,13 @@ mod tests {
         let new = with(&readme, "\n```console\n$ a\nb\n```\n").unwrap();
         assert_eq!(new, format!("# x\n\n{BEGIN}\n\n```console\n$ a\nb\n```\n{END}\n\nmore\n"));
         assert_eq!(found(&new), Some("\n```console\n$ a\nb\n```\n"));
+    }
+
+    #[test]
+    fn an_empty_place_can_be_filled() {
+        let readme = format!("# x\n{BEGIN}\n{END}\nmore\n");
+        assert_eq!(found(&readme), Some(""));
+        assert_eq!(with(&readme, "new\n").unwrap(), format!("# x\n{BEGIN}\nnew\n{END}\nmore\n"));
     }
 
     #[test]
