@@ -5,11 +5,6 @@ use super::super::ending::{self, End};
 use super::super::shim_client::{Ended, ShimProcess};
 use super::super::state::LOST_EXIT_CODE;
 use super::*;
-use crate::kernel::Call;
-use crate::kernel::traced::because;
-use crate::runtime::facts::Facts;
-use crate::runtime::interpret::{Interpreter, NoParent};
-use crate::runtime::plan::cgroups;
 use crate::shim::protocol::ExitRecord;
 use crate::trace::{self, Actor};
 use serde_json::json;
@@ -106,22 +101,12 @@ impl Inner {
     /// What a shim that was killed could not clean up: its container's process (which the kernel kills with it, if
     /// it had come so far) and its control groups.
     async fn clean_leftovers(&self, entry: &Entry) {
-        let (kernel, cgroup) = (self.kernel.clone(), self.cgroup(&entry.id));
+        let (leftovers, cgroup) = (self.leftovers.clone(), self.cgroup(&entry.id));
         let (pid, id) = (entry.record().state.pid, entry.id.clone());
         let cleaned = blocking(move || {
-            if is_of_container(pid, &id) {
-                let why = "its shim is gone, so nobody would ever tell how it ends";
-                let call = Call::Kill { pid, sig: libc::SIGKILL };
-                let _ = because(Actor::Daemon, why, || kernel.call(&call));
-            }
-            Interpreter::new(&kernel, NoParent).run_all(&cgroups::leftovers(&cgroup, &Facts::read()));
+            leftovers.clear(&cgroup, pid, &id);
             Ok(())
         });
         let _ = cleaned.await;
     }
-}
-
-/// Whether the process with this number is the container's, and not a later one that was given the same number.
-fn is_of_container(pid: i32, id: &str) -> bool {
-    pid > 1 && std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id))
 }

@@ -4,14 +4,24 @@ use crate::trace::event::TraceEvent;
 use std::collections::HashMap;
 
 /// By start. Of two that start together the longer comes first: it is the one around the other. What a shim that is
-/// kept ready did before the command was given stands where the command made use of it.
+/// kept ready did before it was made use of stands where the command made use of it.
 pub(super) fn by_time(events: &[TraceEvent]) -> Vec<&TraceEvent> {
-    let begin = events.iter().filter(|e| !e.is_call()).map(|e| e.ts).min().unwrap_or(0);
-    let used = events.iter().find(|e| e.op == "runtime.plan").map_or(begin, |e| e.ts);
-    let place = |e: &TraceEvent| if e.ts < begin { (used, 0, e.ts) } else { (e.ts, 1, 0) };
+    let used = place_of_use(events);
+    let place = |e: &TraceEvent| used(e).map_or((e.ts, 1, 0), |used| (used, 0, e.ts));
     let mut sorted: Vec<&TraceEvent> = events.iter().collect();
     sorted.sort_by(|a, b| place(a).cmp(&place(b)).then(b.end().cmp(&a.end())));
     sorted
+}
+
+/// Where an event stands that began before the step that it belongs to: made in advance, it became part of the
+/// command when the runtime planned the container (or else, when that step began). None for all others.
+pub(super) fn place_of_use(events: &[TraceEvent]) -> impl Fn(&TraceEvent) -> Option<u64> {
+    let starts: HashMap<String, u64> = events.iter().map(|e| (e.span.clone(), e.ts)).collect();
+    let planned = events.iter().find(|e| e.op == "runtime.plan").map_or(0, TraceEvent::end);
+    move |event| {
+        let around = *starts.get(event.parent.as_deref()?)?;
+        (event.ts < around).then_some(around.max(planned))
+    }
 }
 
 /// As delivered, except that the events of one process stand in the order of `ts`: a step is delivered when it ends,
@@ -40,6 +50,21 @@ mod tests {
         let events = [at(7, 20, 1), at(7, 10, 30), at(7, 10, 40)];
         let order: Vec<_> = by_time(&events).iter().map(|e| (e.ts, e.dur)).collect();
         assert_eq!(order, [(10, Some(40)), (10, Some(30)), (20, Some(1))]);
+    }
+
+    #[test]
+    fn what_was_made_in_advance_stands_where_it_is_used() {
+        let mut events = [at(1, 5, 1), at(2, 10, 1), at(1, 20, 50), at(1, 30, 4), at(1, 40, 1)];
+        for (n, event) in events.iter_mut().enumerate() {
+            event.span = format!("{n}");
+        }
+        // The first, made before anything else, and the last belong to the third; the fourth is the plan.
+        for n in [0, 3, 4] {
+            events[n].parent = Some("2".into());
+        }
+        events[3].op = "runtime.plan".into();
+        let order: Vec<_> = by_time(&events).iter().map(|e| e.ts).collect();
+        assert_eq!(order, [10, 20, 30, 5, 40]);
     }
 
     proptest! {

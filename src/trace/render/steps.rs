@@ -2,7 +2,7 @@
 
 use super::fold::{self, is_file_call};
 use super::layout::{Kind, Line};
-use super::order::by_time;
+use super::order::{by_time, place_of_use};
 use super::outcome::cancelled;
 use super::syscalls::blocks;
 use super::words::Words;
@@ -91,6 +91,10 @@ pub(super) fn lines<'a>(events: &'a [TraceEvent], words: &Words, detail: Detail)
             calls.sort_by_key(|(place, _)| *place);
             lines.extend(blocks(&calls, |call| tree.depth(call)));
         }
+    }
+    let used = place_of_use(events);
+    for line in &mut lines {
+        line.at = used(line.event).unwrap_or(line.at);
     }
     // Stable: what is told of one event stays in order.
     lines.sort_by_key(|line| line.at);
