@@ -10,12 +10,13 @@ use crate::daemon::joints::{LocalImages, ToldByShims};
 use crate::daemon::place::Place;
 use crate::daemon::sources::{HubConfig, Sources};
 use crate::daemon::{self, Engine};
-use crate::images::Images;
+use crate::images::{Images, WritableLayers};
 use crate::kernel::Kernel;
 use crate::kernel::linux::LinuxKernel;
 use crate::kernel::traced::Traced;
 use crate::registry::{lab_images, server};
 use crate::runtime::rootless;
+use crate::shim::leftovers::Leftovers;
 use crate::trace;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -149,9 +150,12 @@ async fn engine(
     let images = Images::open(&home.data, kernel.clone(), sources.clone(), options).map_err(|e| e.to_string())?;
     let images = Arc::new(images);
     let parts = Parts {
-        home: home.clone(),
+        data: home.data.join("containers"),
+        run: home.run.clone(),
+        tag: home.tag(),
         images: Arc::new(LocalImages(images.clone())),
-        kernel,
+        layers: WritableLayers::new(kernel.clone()),
+        leftovers: Leftovers::new(kernel),
         shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}-spare", home.tag())))),
         producers: Some(Arc::new(ToldByShims(traces.clone()))),
     };

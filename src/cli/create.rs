@@ -5,7 +5,7 @@ use super::config::{Options, PullPolicy, Streams};
 use super::error::Failure;
 use super::verb::{Verb, print, tell};
 use super::{Context, pull, stdio};
-use crate::api::wire::Created;
+use crate::client::wire::Created;
 use crate::client::{Client, terminal};
 use crate::oci::Reference;
 use std::io::Write as _;

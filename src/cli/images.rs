@@ -5,7 +5,7 @@ use super::args::Arity;
 use super::error::Failure;
 use super::short::{ago, short_id};
 use super::verb::{Verb, print};
-use crate::api::wire::ImageLine;
+use crate::client::wire::ImageLine;
 use crate::ui::{Table, units};
 use std::collections::BTreeMap;
 

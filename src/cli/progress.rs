@@ -1,7 +1,7 @@
 //! The messages of a pull, for people.
 
 use super::error::Failure;
-use crate::api::wire::Progress;
+use crate::client::wire::Progress;
 use crate::client::{ProgressStream, terminal};
 use crate::ui::progress::ProgressDetail;
 use crate::ui::{PullMessage, PullView};

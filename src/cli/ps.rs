@@ -6,7 +6,7 @@ use super::error::Failure;
 use super::images::filters;
 use super::short::{ago, ellipsis, short_id};
 use super::verb::{Verb, print};
-use crate::api::wire::{ContainerLine, Port};
+use crate::client::wire::{ContainerLine, Port};
 use crate::ui::{Table, units};
 
 /// Lists containers.

@@ -4,7 +4,7 @@ use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::verb::{Verb, print};
-use crate::api::version;
+use crate::client::version;
 use serde_json::Value;
 use std::fmt::Write as _;
 

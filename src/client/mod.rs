@@ -22,6 +22,8 @@ pub mod terminal;
 mod trace;
 mod traces;
 
+/// What the answers look like, and which versions of the API there are: the commands know no other door to the API.
+pub use crate::api::{version, wire};
 pub use containers::{Attach, Wait, WaitCondition};
 pub use endpoint::Endpoint;
 pub use error::ClientError;

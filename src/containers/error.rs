@@ -7,11 +7,9 @@ use super::shim_client::ShimError;
 use super::spec::SpecError;
 use super::state::IllegalTransition;
 use super::store::StoreError;
-use super::tree::TreeError;
-use crate::kernel::Errno;
+use crate::images::WritableLayerError;
 use crate::oci::ErrorKind;
 use crate::shim::protocol::Failure;
-use std::path::PathBuf;
 
 /// Any failure of [`super::Containers`].
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +46,6 @@ pub enum ContainerError {
     DoesNotEnd(String),
     #[error("container {id} has {max} attached streams already")]
     TooManyAttached { id: String, max: usize },
-    #[error("{step} {path}: {}", errno.desc().to_lowercase())]
-    Prepare { step: &'static str, path: PathBuf, errno: Errno },
     #[error("{step}: {source}")]
     Io { step: &'static str, source: std::io::Error },
     #[error(transparent)]
@@ -59,7 +55,7 @@ pub enum ContainerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Tree(#[from] TreeError),
+    Layer(#[from] WritableLayerError),
     #[error(transparent)]
     State(#[from] IllegalTransition),
     #[error("no random number for an id: {0}")]

@@ -2,7 +2,7 @@
 //!
 //! - [`Containers`] (`service`): the commands, safe against each other and against crashes.
 //! - [`spec`], [`accounts`], [`state`], [`names`], [`list`], [`inspect`], `ending`: pure; values in, values out.
-//! - [`layers`]: reads a file of an image without mounting it. [`tree`]: deletes a directory, trusting nothing in it.
+//! - [`layers`]: reads a file of an image without mounting it.
 //! - [`store`]: what is on disk. [`shim_client`]: the connection to the process that holds a container.
 
 pub mod accounts;
@@ -19,8 +19,9 @@ pub mod shim_client;
 pub mod spec;
 pub mod state;
 pub mod store;
-pub mod tree;
 
+/// What a container is started with besides, made by who knows the traces.
+pub use crate::shim::protocol::TraceContext;
 pub use error::{ContainerError, StartFailure};
 pub use image_source::{ImageSource, SourceError, SourceImage};
 pub use list::ListOptions;

@@ -1,9 +1,8 @@
 //! What ties the services to each other: containers find their images, shims tell what they do.
 
-use crate::containers::{ImageSource, Producers, SourceError, SourceImage};
+use crate::containers::{ImageSource, Producers, SourceError, SourceImage, TraceContext};
 use crate::images::{Image, ImageError, Images};
 use crate::oci::Reference;
-use crate::shim::protocol::TraceContext;
 use crate::trace::transport::Hub;
 use crate::trace::{self, Actor};
 use serde_json::json;

@@ -3,7 +3,6 @@
 //!
 //! Nothing of it is there before the first pull: neither the hub nor its images slow the daemon's start.
 
-use crate::content::Store;
 use crate::images::remote::{BlobStream, Found, Remote, RemoteError, Repository};
 use crate::oci::{DOCKER_DOMAIN, Digest, ErrorKind, Reference};
 use crate::registry::client::{Client, Config, Endpoint, Mirror, RegistryError};
@@ -35,7 +34,6 @@ pub struct Sources {
 
 /// The hub once it listens, and a client that asks it first.
 struct Lab {
-    store: Arc<Store>,
     catalog: Arc<Catalog>,
     hub: HubHandle,
     client: Client,
@@ -59,15 +57,14 @@ impl Sources {
 impl Lab {
     async fn open(config: &HubConfig) -> Result<Lab, RemoteError> {
         let internal = |message: String| RemoteError { kind: ErrorKind::Internal, message };
-        let store = Arc::new(Store::open(config.root.clone()).map_err(|e| internal(e.to_string()))?);
         let catalog = Arc::new(Catalog::embedded().map_err(|e| internal(e.to_string()))?);
         let options = Options { faults: Some(config.root.join("faults.json")) };
-        let hub = Hub::serve_with(store.clone(), config.listen, options)
+        let hub = Hub::open(&config.root, config.listen, options)
             .await
             .map_err(|e| RemoteError { kind: e.kind(), message: e.to_string() })?;
         let mirror = Mirror { url: hub.url(), for_domain: DOCKER_DOMAIN.to_owned() };
         let client = Client::new(Config { mirrors: vec![mirror], ..Config::default() });
-        Ok(Lab { store, catalog, hub, client })
+        Ok(Lab { catalog, hub, client })
     }
 
     /// Makes the lab image that `reference` names, if there is such a one and it is not made yet.
@@ -76,7 +73,7 @@ impl Lab {
             .then(|| self.catalog.find(reference.path(), reference.tag().unwrap_or("latest")))
             .flatten();
         let Some(recipe) = wanted else { return Ok(()) };
-        let (store, catalog, name) = (self.store.clone(), self.catalog.clone(), recipe.name.clone());
+        let (store, catalog, name) = (self.hub.store().clone(), self.catalog.clone(), recipe.name.clone());
         let span = tracing::Span::current();
         let making = tokio::task::spawn_blocking(move || span.in_scope(|| ensure(&store, &catalog, &name).map(drop)));
         making.await.unwrap_or(Err(LabError::NoSuchImage(reference.familiar())))

@@ -10,6 +10,7 @@
 //! - [`remote`]: where images come from.
 //! - [`unpack`]: one layer's tar stream → a directory; trusts nothing in it.
 //! - [`snapshots`]: where those directories are, and that a named one is whole.
+//! - [`WritableLayers`]: a container's own layer on top of them, made empty and removed with all that is in it.
 //! - `store`: which images there are, by name, id or digest.
 
 mod layers;
@@ -23,9 +24,11 @@ mod store;
 #[cfg(test)]
 mod tests;
 pub mod unpack;
+mod writable;
 
 pub use progress::{PullProgress, human_size};
 pub use pull::{PullError, PullOutcome, PullStatus};
 pub use service::{Images, OpenError};
 pub use store::{CHOSEN, Image, ImageError, ImageSummary, Removed};
-pub use unpack::Options;
+pub use unpack::{Options, Removal};
+pub use writable::{WritableLayerError, WritableLayers};

@@ -143,7 +143,7 @@ impl Snapshots {
     }
 
     fn remove_dir(&self, name: &Path) -> Result<(), SnapshotError> {
-        remove_tree(&self.base()?, name).map_err(failed(self.root.join(name)))
+        remove_tree(&self.base()?, name).map(drop).map_err(failed(self.root.join(name)))
     }
 
     fn names(&self) -> Result<Vec<PathBuf>, SnapshotError> {

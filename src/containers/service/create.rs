@@ -5,13 +5,9 @@ use super::super::names::{self, NameError};
 use super::super::spec;
 use super::super::store::{Bundle, Layers};
 use super::*;
-use crate::kernel::traced::because;
-use crate::kernel::{Call, Errno, Fd};
 use crate::trace::{self, Actor};
 use bollard_stubs::models::ContainerCreateBody;
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 /// What a client gets for `POST /containers/create`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +118,7 @@ impl Inner {
         let made = self.make_bundle(record).and_then(|()| Ok(self.store.save(record)?));
         if made.is_err() {
             // What can't be deleted now is half-made for the next daemon, and goes then.
-            let _ = super::super::tree::delete(&*self.kernel, self.store.root(), &record.id);
+            let _ = self.layers.remove(self.store.root(), &record.id);
         }
         made
     }
@@ -131,31 +127,10 @@ impl Inner {
         let hostname = spec::hostname(&record.config, &record.id, &super::start::host_name());
         let domain = record.config.domainname.as_deref().unwrap_or("");
         let bundle = self.store.make(&record.id, &hostname, domain)?;
-        self.make_layer_dirs(&bundle)
+        self.make_layer(&bundle)
     }
 
-    /// The writable layer, overlayfs' scratch directory beside it, and the place where all layers are joined.
-    pub(super) fn make_layer_dirs(&self, bundle: &Bundle) -> Result<(), ContainerError> {
-        let why = "what the container writes goes here; the image's layers stay as they are";
-        self.make_dir(&bundle.upper(), 0o755, why)?;
-        self.make_dir(&bundle.work(), 0o700, "overlayfs prepares files here before they show")?;
-        self.make_dir(&bundle.merged(), 0o755, "the place where the layers are joined into one tree")
-    }
-
-    fn make_dir(&self, path: &Path, mode: u32, why: &'static str) -> Result<(), ContainerError> {
-        let failed = |step| move |errno| ContainerError::Prepare { step, path: path.to_owned(), errno };
-        let (dirfd, pathname) = (Fd::Cwd, path.to_owned());
-        because(Actor::Layer, why, || {
-            match self.kernel.call(&Call::Mkdirat { dirfd, pathname: pathname.clone(), mode }) {
-                Ok(_) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(failed("mkdir")(errno)),
-            }
-            // A daemon with a strict umask would shut everybody but root out of the container's `/`.
-            let is = std::fs::metadata(path).map(|m| m.permissions().mode() & 0o777);
-            if is.is_ok_and(|is| is != mode) {
-                self.kernel.call(&Call::Fchmodat { dirfd, pathname, mode }).map_err(failed("chmod"))?;
-            }
-            Ok(())
-        })
+    pub(super) fn make_layer(&self, bundle: &Bundle) -> Result<(), ContainerError> {
+        Ok(self.layers.make(&bundle.upper(), &bundle.work(), &bundle.merged())?)
     }
 }

@@ -5,17 +5,9 @@ use super::super::ending::{self, End};
 use super::super::shim_client::{Ended, ShimProcess};
 use super::super::state::LOST_EXIT_CODE;
 use super::*;
-use crate::kernel::Call;
-use crate::kernel::traced::because;
-use crate::runtime::facts::Facts;
-use crate::runtime::interpret::{Interpreter, NoParent};
-use crate::runtime::plan::cgroups;
 use crate::shim::protocol::ExitRecord;
 use crate::trace::{self, Actor};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
-use std::os::fd::OwnedFd;
 
 /// What is kept as the error of a container whose shim is gone.
 const LOST: &str = "its shim was killed, and nobody saw how the container ended";
@@ -109,41 +101,12 @@ impl Inner {
     /// What a shim that was killed could not clean up: its container's process (which the kernel kills with it, if
     /// it had come so far) and its control groups.
     async fn clean_leftovers(&self, entry: &Entry) {
-        let (kernel, cgroup) = (self.kernel.clone(), self.cgroup(&entry.id));
+        let (leftovers, cgroup) = (self.leftovers.clone(), self.cgroup(&entry.id));
         let (pid, id) = (entry.record().state.pid, entry.id.clone());
         let cleaned = blocking(move || {
-            if let Some((process, lives)) = process_of_container(pid, &id) {
-                if lives {
-                    let why = "its shim is gone, so nobody would ever tell how it ends";
-                    let call = Call::Kill { pid, sig: libc::SIGKILL };
-                    let _ = because(Actor::Daemon, why, || kernel.call(&call));
-                }
-                wait_for_end(&process);
-            }
-            Interpreter::new(&kernel, NoParent).run_all(&cgroups::leftovers(&cgroup, &Facts::read()));
+            leftovers.clear(&cgroup, pid, &id);
             Ok(())
         });
         let _ = cleaned.await;
     }
-}
-
-/// The container's process, if this number is not that of a later one; and whether it lives. One that is ending (the
-/// kernel has killed it with its shim) has left its groups as far as anybody can see, but does not free them yet.
-fn process_of_container(pid: i32, id: &str) -> Option<(OwnedFd, bool)> {
-    /// `PF_EXITING` among the flags, the ninth field (proc_pid_stat(5)).
-    const EXITING: u64 = 4;
-    let process = pidfd_open(Pid::from_raw(pid).filter(|_| pid > 1)?, PidfdFlags::empty()).ok()?;
-    // Opened first, then looked at: what is read is of the process that the descriptor names, or it has ended.
-    let lives = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?.contains(id);
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let flags: u64 = stat.rsplit(')').next()?.split_whitespace().nth(6)?.parse().ok()?;
-    (lives || flags & EXITING != 0).then_some((process, lives))
-}
-
-/// The end of a namespace's first process takes all others with it (pid_namespaces(7)), but not at once, and a group
-/// that holds a process can't be removed.
-fn wait_for_end(process: &OwnedFd) {
-    let mut ended = [PollFd::new(process, PollFlags::IN)];
-    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
-    while let Err(rustix::io::Errno::INTR) = poll(&mut ended, Some(&limit)) {}
 }

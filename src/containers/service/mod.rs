@@ -32,8 +32,8 @@ use super::names;
 use super::shim_client::{Client, Launch, lock};
 use super::state::IllegalTransition;
 use super::store::{Record, Store, StoreError};
-use crate::app::Home;
-use crate::kernel::Kernel;
+use crate::images::WritableLayers;
+use crate::shim::leftovers::Leftovers;
 use crate::shim::protocol::{Attach, TraceContext};
 use bollard_stubs::models::ContainerSummary;
 use std::collections::HashMap;
@@ -52,9 +52,15 @@ pub trait Producers: Send + Sync {
 
 /// What the service is made of.
 pub struct Parts {
-    pub home: Home,
+    /// `data/containers`: what stays of each container.
+    pub data: PathBuf,
+    /// The directory of what lives as long as the machine runs: `shim.log`, `containers/<id>/shim.sock`.
+    pub run: PathBuf,
+    /// Names this home system-wide, in the names of control groups.
+    pub tag: String,
     pub images: Arc<dyn ImageSource>,
-    pub kernel: Arc<dyn Kernel>,
+    pub layers: WritableLayers,
+    pub leftovers: Leftovers,
     pub shims: Arc<dyn Launch>,
     pub producers: Option<Arc<dyn Producers>>,
 }
@@ -66,10 +72,12 @@ pub struct Containers {
 }
 
 struct Inner {
-    home: Home,
+    run: PathBuf,
+    tag: String,
     store: Store,
     images: Arc<dyn ImageSource>,
-    kernel: Arc<dyn Kernel>,
+    layers: WritableLayers,
+    leftovers: Leftovers,
     shims: Arc<dyn Launch>,
     producers: Option<Arc<dyn Producers>>,
     table: Mutex<Table>,
@@ -148,12 +156,12 @@ impl Entry {
 
 impl Inner {
     fn run_dir(&self, id: &str) -> PathBuf {
-        self.home.run.join("containers").join(id)
+        self.run.join("containers").join(id)
     }
 
     /// Name of a container's control group.
     fn cgroup(&self, id: &str) -> String {
-        format!("rdock-{}-{id}", self.home.tag())
+        format!("rdock-{}-{id}", self.tag)
     }
 
     fn find(&self, wanted: &str) -> Result<Arc<Entry>, ContainerError> {
@@ -222,10 +230,11 @@ impl Containers {
     /// # Errors
     /// When `data/containers` can't be made or read.
     pub async fn open(parts: Parts) -> Result<Containers, OpenError> {
-        let Parts { home, images, kernel, shims, producers } = parts;
-        let store = Store::open(home.data.join("containers"))?;
+        let Parts { data, run, tag, images, layers, leftovers, shims, producers } = parts;
+        let store = Store::open(data)?;
         let loaded = store.load()?;
-        let inner = Arc::new(Inner { home, store, images, kernel, shims, producers, table: Mutex::default() });
+        let inner =
+            Arc::new(Inner { run, tag, store, images, layers, leftovers, shims, producers, table: Mutex::default() });
         inner.restore(loaded).await;
         Ok(Containers { inner })
     }

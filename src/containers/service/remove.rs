@@ -1,7 +1,6 @@
 //! Removing a container: its directories go, the image stays.
 
 use super::super::state::Status;
-use super::super::tree;
 use super::*;
 use crate::shim::protocol::Request;
 use crate::trace::{self, Actor};
@@ -128,7 +127,7 @@ impl Inner {
             self.commit(entry, |record| record.state.removing()).await?;
         }
         let (inner, id) = (self.clone(), entry.id.clone());
-        let deleted = blocking(move || Ok(tree::delete(&*inner.kernel, inner.store.root(), &id)?)).await?;
+        let deleted = blocking(move || Ok(inner.layers.remove(inner.store.root(), &id)?)).await?;
         self.clean_run_dir(&entry.id).await;
         Ok(json!(deleted))
     }

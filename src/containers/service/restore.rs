@@ -4,7 +4,6 @@
 use super::super::shim_client::{ShimProcess, reconnect};
 use super::super::state::Status;
 use super::super::store::Loaded;
-use super::super::tree;
 use super::*;
 use crate::shim::protocol::{Reply, Request};
 use std::time::Duration;
@@ -36,7 +35,7 @@ impl Inner {
     /// A directory that never became a container, or was on its way out.
     async fn delete_half_made(self: &Arc<Inner>, name: String) {
         let (inner, shown) = (self.clone(), name.clone());
-        let deleted = blocking(move || Ok(tree::delete(&*inner.kernel, inner.store.root(), &name)?));
+        let deleted = blocking(move || Ok(inner.layers.remove(inner.store.root(), &name)?));
         if let Err(error) = deleted.await {
             tracing::warn!(name = shown, %error, "a half-made container can't be deleted");
         }

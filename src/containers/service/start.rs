@@ -142,7 +142,7 @@ impl Inner {
         }
         std::fs::create_dir_all(self.run_dir(&record.id)).map_err(io("make the run directory"))?;
         if !bundle.merged().exists() {
-            self.make_layer_dirs(&bundle)?;
+            self.make_layer(&bundle)?;
         }
         let account = self.account(record)?;
         let facts =
@@ -218,7 +218,7 @@ impl Inner {
             }
             Ok(Reply::Failed(failure)) => StartFailure::from(failure),
             Ok(other) => StartFailure::internal(format!("the shim gave an unknown answer: {other:?}")),
-            Err(error) => StartFailure::internal(format!("{error} (see {}/shim.log)", self.home.run.display())),
+            Err(error) => StartFailure::internal(format!("{error} (see {}/shim.log)", self.run.display())),
         };
         step.fail(&failure.errno, &failure, || format!("{command} does not start: {}", failure.message));
         Err(ContainerError::Start(failure))

@@ -4,9 +4,9 @@ use super::super::image_source::{SourceError, SourceImage};
 use super::super::shim_client::{Launched, ShimProcess};
 use super::super::state::Status;
 use super::*;
-use crate::kernel::Errno;
 use crate::kernel::faulty::Faulty;
 use crate::kernel::linux::LinuxKernel;
+use crate::kernel::{Errno, Kernel};
 use crate::oci::ErrorKind;
 use crate::shim::packet::Connection;
 use crate::shim::protocol::{ExitRecord, Failure, Reply, Request, Start};
@@ -143,9 +143,12 @@ impl Lab {
     async fn with(dir: tempfile::TempDir, images: Arc<Images>, play: Play, kernel: Arc<dyn Kernel>) -> Lab {
         let stage = Arc::new(Stage(Mutex::new(play)));
         let parts = Parts {
-            home: Home { data: dir.path().join("data"), run: dir.path().join("run") },
+            data: dir.path().join("data/containers"),
+            run: dir.path().join("run"),
+            tag: "0badcafe".into(),
             images: images.clone(),
-            kernel,
+            layers: WritableLayers::new(kernel.clone()),
+            leftovers: Leftovers::new(kernel),
             shims: stage.clone(),
             producers: None,
         };

@@ -53,6 +53,18 @@ impl<'k> Dir<'k> {
         Self::openat2(self.0.kernel, self.fd(), name, resolve)
     }
 
+    /// As [`Dir::open_child`], for reading the names in it: a directory whose mode keeps even its owner out (overlayfs
+    /// leaves `work/work` with mode 000) is opened up first.
+    fn open_readable(&self, name: &Path) -> Result<Dir<'k>, Errno> {
+        let dir = self.open_child(name)?;
+        if let Err(e) = dir.names()
+            && e.kind() == io::ErrorKind::PermissionDenied
+        {
+            self.call(&Call::Fchmodat { dirfd: self.fd(), pathname: name.to_path_buf(), mode: 0o700 })?;
+        }
+        Ok(dir)
+    }
+
     fn openat2(kernel: &'k dyn Kernel, dirfd: Fd, path: &Path, resolve: ResolveFlag) -> Result<Dir<'k>, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         open(kernel, dirfd, path, flags, 0, resolve).map(Dir)
@@ -124,18 +136,34 @@ fn open<'k>(
     Ok(Handle { kernel, fd })
 }
 
-/// Removes `name` and everything below it; nothing there is fine.
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Removal {
+    /// Everything that is no directory.
+    pub files: u64,
+    pub directories: u64,
+}
+
+/// Removes `name` and everything below it; nothing there is fine, so that a removal can be taken up again.
 ///
-/// A layer may nest directories deeper than any path or any stack: directories two levels down are moved up to
-/// the first level until all are empty, so that depth costs neither memory nor descriptors.
-pub fn remove_tree(parent: &Dir<'_>, name: &Path) -> io::Result<()> {
+/// What is below was made by a layer or by a container and is not trusted: no symbolic link is followed, and since
+/// directories may nest deeper than any path or any stack, those two levels down are moved up to the first level
+/// until all are empty. Depth costs neither memory nor descriptors.
+///
+/// # Errors
+/// What the first call that failed answered; what was removed before stays removed.
+pub fn remove_tree(parent: &Dir<'_>, name: &Path) -> io::Result<Removal> {
+    let mut removal = Removal::default();
     match parent.stat(name) {
         Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Ok(parent.unlink(name)?),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(_) => {
+            removal.unlink(parent, name)?;
+            return Ok(removal);
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(removal),
         Err(e) => return Err(e),
     }
-    let top = parent.open_child(name)?;
+    let top = parent.open_readable(name)?;
     let mut moved = 0u64;
     loop {
         let mut found = false;
@@ -144,41 +172,56 @@ pub fn remove_tree(parent: &Dir<'_>, name: &Path) -> io::Result<()> {
             let entry = entry?;
             let child = PathBuf::from(entry.file_name());
             if !entry.file_type()?.is_dir() {
-                top.unlink(&child)?;
+                removal.unlink(&top, &child)?;
                 continue;
             }
-            empty_into(&top, &child, &mut moved)?;
-            top.unlinkat(&child, true)?;
+            removal.empty_into(&top, &child, &mut moved)?;
+            removal.rmdir(&top, &child)?;
         }
         if !found {
             break;
         }
     }
     drop(top);
-    Ok(parent.unlinkat(name, true)?)
+    removal.rmdir(parent, name)?;
+    Ok(removal)
 }
 
-/// Empties the directory `child` of `top`: files are unlinked, directories move up into `top`.
-fn empty_into(top: &Dir<'_>, child: &Path, moved: &mut u64) -> io::Result<()> {
-    let dir = top.open_child(child)?;
-    for entry in dir.names()? {
-        let entry = entry?;
-        let name = PathBuf::from(entry.file_name());
-        if !entry.file_type()?.is_dir() {
-            dir.unlink(&name)?;
-            continue;
-        }
-        loop {
-            // A directory that is not empty is never replaced, so a name that is taken is found out.
-            *moved += 1;
-            let free = PathBuf::from(format!("#{moved}"));
-            match dir.rename(&name, top, &free) {
-                Err(Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR) => {}
-                done => break done?,
+impl Removal {
+    fn unlink(&mut self, dir: &Dir<'_>, name: &Path) -> Result<(), Errno> {
+        dir.unlink(name)?;
+        self.files += 1;
+        Ok(())
+    }
+
+    fn rmdir(&mut self, dir: &Dir<'_>, name: &Path) -> Result<(), Errno> {
+        dir.unlinkat(name, true)?;
+        self.directories += 1;
+        Ok(())
+    }
+
+    /// Empties the directory `child` of `top`: files are unlinked, directories move up into `top`.
+    fn empty_into(&mut self, top: &Dir<'_>, child: &Path, moved: &mut u64) -> io::Result<()> {
+        let dir = top.open_readable(child)?;
+        for entry in dir.names()? {
+            let entry = entry?;
+            let name = PathBuf::from(entry.file_name());
+            if !entry.file_type()?.is_dir() {
+                self.unlink(&dir, &name)?;
+                continue;
+            }
+            loop {
+                // A directory that is not empty is never replaced, so a name that is taken is found out.
+                *moved += 1;
+                let free = PathBuf::from(format!("#{moved}"));
+                match dir.rename(&name, top, &free) {
+                    Err(Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR) => {}
+                    done => break done?,
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

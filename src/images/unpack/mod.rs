@@ -20,7 +20,7 @@ mod whiteout;
 pub(in crate::images) mod tests;
 
 pub use archive::ArchiveError;
-pub use dir::{Dir, remove_tree};
+pub use dir::{Dir, Removal, remove_tree};
 pub use error::UnpackError;
 pub use stream::Pieces;
 pub use tree::{Options, Report};

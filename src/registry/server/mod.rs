@@ -8,14 +8,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::content::Store;
+use crate::content::{ContentError, Store};
 use crate::oci::ErrorKind;
 
 mod answer;
@@ -41,9 +41,9 @@ pub struct Options {
 }
 
 /// A hub that listens. Dropped, it stops accepting connections and ends those that are idle.
-#[derive(Debug)]
 pub struct HubHandle {
     addr: SocketAddr,
+    store: Arc<Store>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -56,13 +56,16 @@ pub enum HubError {
     PortTaken(SocketAddr),
     #[error("the lab hub can't listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: io::Error },
+    /// Its images can't be kept where they should be.
+    #[error(transparent)]
+    Store(#[from] ContentError),
 }
 
 impl HubError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             HubError::PortTaken(_) => ErrorKind::Conflict,
-            HubError::Listen { .. } => ErrorKind::Internal,
+            HubError::Listen { .. } | HubError::Store(_) => ErrorKind::Internal,
         }
     }
 }
@@ -74,6 +77,11 @@ impl Hub {
         Hub::serve_with(store, listen, Options::default()).await
     }
 
+    /// Opens (makes) the image layout at `root` and serves it; see [`Hub::serve`].
+    pub async fn open(root: &Path, listen: SocketAddr, options: Options) -> Result<HubHandle, HubError> {
+        Hub::serve_with(Arc::new(Store::open(root)?), listen, options).await
+    }
+
     /// The same, with [`Options`].
     pub async fn serve_with(store: Arc<Store>, listen: SocketAddr, options: Options) -> Result<HubHandle, HubError> {
         let failed = |source: io::Error| match source.kind() {
@@ -83,7 +91,7 @@ impl Hub {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = routes::router(routes::Hub { store, faults: options.faults });
+        let router = routes::router(routes::Hub { store: store.clone(), faults: options.faults });
         tokio::spawn(async move {
             // Fails only when accepting does, which axum retries; the handle's end is the only end.
             let _ = axum::serve(listener, router)
@@ -92,7 +100,7 @@ impl Hub {
                 })
                 .await;
         });
-        Ok(HubHandle { addr, stop: Some(stop) })
+        Ok(HubHandle { addr, store, stop: Some(stop) })
     }
 }
 
@@ -100,6 +108,11 @@ impl HubHandle {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The images that it serves: what is put there is served from then on.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     /// The base address for a [`crate::registry::client::Mirror`].

@@ -187,7 +187,7 @@ async fn a_taken_port_is_told_with_the_way_out() {
     let taken = bench.hub.addr();
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(dir.path()).unwrap());
-    let error = Hub::serve(store, taken).await.unwrap_err();
+    let error = Hub::serve(store, taken).await.err().unwrap();
     assert_eq!(
         error.to_string(),
         format!(
