@@ -8,15 +8,27 @@ pub const END: &str = "<!-- transcript:end -->";
 
 /// The command of the transcript, and the snapshot of what it prints where nothing was downloaded before.
 pub const COMMAND: &str = "rdock --explain run centos";
-pub const SNAPSHOT: &str = "explain_run_miss";
+pub const SNAPSHOT: &str = "explain_centos_miss";
+
+/// There is no transcript to show.
+#[derive(Debug, thiserror::Error)]
+pub enum TranscriptError {
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("{SNAPSHOT:?} was printed by {0:?}, not by {COMMAND:?}: see `description:` in front of it")]
+    Command(String),
+}
 
 /// What must stand between the marks.
 ///
 /// # Errors
-/// No test has made the snapshot.
-pub fn transcript(snapshots: &Snapshots) -> Result<String, SnapshotError> {
-    let text = &snapshots.get(SNAPSHOT)?.text;
-    Ok(format!("\n```console\n$ {COMMAND}\n{text}\n```\n"))
+/// No test has made the snapshot, or of another command.
+pub fn transcript(snapshots: &Snapshots) -> Result<String, TranscriptError> {
+    let snapshot = snapshots.get(SNAPSHOT)?;
+    match snapshot.command.as_deref() {
+        Some(COMMAND) => Ok(format!("\n```console\n$ {COMMAND}\n{}\n```\n", snapshot.text)),
+        other => Err(TranscriptError::Command(other.unwrap_or("nobody knows what").to_owned())),
+    }
 }
 
 /// What stands between the marks; none where one of them is missing.
@@ -41,6 +53,20 @@ fn parts(readme: &str) -> Option<(&str, &str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_transcript_is_of_its_command() {
+        let transcript_of = |front: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(format!("{SNAPSHOT}.snap"));
+            std::fs::write(path, format!("---\nsource: x\n{front}---\nout\n")).unwrap();
+            transcript(&Snapshots::read(directory.path()).unwrap()).map_err(|e| e.to_string())
+        };
+        let right = transcript_of(&format!("description: {COMMAND}\n")).unwrap();
+        assert_eq!(right, format!("\n```console\n$ {COMMAND}\nout\n```\n"));
+        assert!(transcript_of("description: rdock run hello-world\n").unwrap_err().contains("rdock run hello-world"));
+        assert!(transcript_of("").is_err());
+    }
 
     #[test]
     fn what_is_put_in_is_found_again() {
