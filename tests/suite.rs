@@ -11,6 +11,7 @@ mod suite {
     mod endurance;
     mod explain;
     mod failures;
+    mod hardening;
     mod homes;
     mod run;
     mod support;
