@@ -133,6 +133,15 @@ fn a_full_disk_is_said_and_room_helps() {
     assert!(!answer.stdout.contains("half-made"), "{answer:#?}");
 }
 
+/// Until its last thread is gone: before that its socket may still take a connection, to drop it at once.
+fn kill_and_wait(pid: i32) {
+    use rustix::{event, process};
+    let Some(number) = process::Pid::from_raw(pid) else { return };
+    let pidfd = process::pidfd_open(number, process::PidfdFlags::empty()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    event::poll(&mut [event::PollFd::new(&pidfd, event::PollFlags::IN)], None).unwrap();
+}
+
 /// Kills the daemon as soon as `condition` holds while `args` are under way, and gives back the client's answer.
 fn killed_while(lab: &Lab, args: &[&str], mut condition: impl FnMut() -> bool) -> Answer {
     let pid = lab.daemon_pid().unwrap();
@@ -144,7 +153,7 @@ fn killed_while(lab: &Lab, args: &[&str], mut condition: impl FnMut() -> bool) -
     wait_for("the moment to kill the daemon", || {
         (condition() || matches!(client.0.try_wait(), Ok(Some(_)))).then_some(())
     });
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    kill_and_wait(pid);
     let status = wait_for("the client's end", || client.0.try_wait().unwrap());
     Answer { stdout: String::new(), stderr: std::fs::read_to_string(out).unwrap(), status: status.code().unwrap_or(-1) }
 }

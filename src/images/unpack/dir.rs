@@ -175,8 +175,10 @@ pub fn remove_tree(parent: &Dir<'_>, name: &Path) -> io::Result<Removal> {
                 removal.unlink(&top, &child)?;
                 continue;
             }
-            removal.empty_into(&top, &child, &mut moved)?;
-            removal.rmdir(&top, &child)?;
+            if !removal.rmdir_if_empty(&top, &child)? {
+                removal.empty_into(&top, &child, &mut moved)?;
+                removal.rmdir(&top, &child)?;
+            }
         }
         if !found {
             break;
@@ -200,6 +202,15 @@ impl Removal {
         Ok(())
     }
 
+    /// Most directories of a writable layer are empty: they go at once, unopened.
+    fn rmdir_if_empty(&mut self, dir: &Dir<'_>, name: &Path) -> Result<bool, Errno> {
+        match self.rmdir(dir, name) {
+            Ok(()) => Ok(true),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// Empties the directory `child` of `top`: files are unlinked, directories move up into `top`.
     fn empty_into(&mut self, top: &Dir<'_>, child: &Path, moved: &mut u64) -> io::Result<()> {
         let dir = top.open_readable(child)?;
@@ -208,6 +219,9 @@ impl Removal {
             let name = PathBuf::from(entry.file_name());
             if !entry.file_type()?.is_dir() {
                 self.unlink(&dir, &name)?;
+                continue;
+            }
+            if self.rmdir_if_empty(&dir, &name)? {
                 continue;
             }
             loop {
