@@ -149,14 +149,15 @@ async fn engine(
     let options = crate::images::Options { rootless: rootless.is_some(), userxattr: rootless.is_some() };
     let images = Images::open(&home.data, kernel.clone(), sources.clone(), options).map_err(|e| e.to_string())?;
     let images = Arc::new(images);
+    let leftovers = Leftovers::new(kernel.clone());
     let parts = Parts {
         data: home.data.join("containers"),
         run: home.run.clone(),
         tag: home.tag(),
         images: Arc::new(LocalImages(images.clone())),
-        layers: WritableLayers::new(kernel.clone()),
-        leftovers: Leftovers::new(kernel),
-        shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}-spare", home.tag())))),
+        layers: WritableLayers::new(kernel),
+        leftovers: leftovers.clone(),
+        shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}-spare", home.tag())), leftovers)),
         producers: Some(Arc::new(ToldByShims(traces.clone()))),
     };
     let containers = Containers::open(parts).await.map_err(|e| e.to_string())?;

@@ -29,7 +29,7 @@ pub const TARGET: &str = "rdock::explain";
 /// [`Step::fail`] it is reported as abandoned (`ECANCELED`).
 #[must_use]
 pub fn step(actor: Actor, op: &'static str) -> Step {
-    if !enabled() {
+    if !enabled() || !tracing::dispatcher::get_default(explains) {
         return Step { open: None };
     }
     Step { open: Open::start(actor, op) }
@@ -334,6 +334,13 @@ impl tracing::field::Visit for Root {
             self.parent = value;
         }
     }
+}
+
+/// Whether the caller's subscriber takes steps. Asked before the span's callsite is reached: where one thread of the
+/// process has a subscriber and another has none (tests), a callsite that the other reaches first would be switched
+/// off for both, since `tracing` keeps the answer of whoever came first while there is only one subscriber.
+fn explains(dispatch: &Dispatch) -> bool {
+    dispatch.downcast_ref::<Explain>().is_some()
 }
 
 fn ids_of(dispatch: &Dispatch, id: &Id) -> Option<Ids> {

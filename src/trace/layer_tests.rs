@@ -196,3 +196,14 @@ fn a_thread_that_is_given_the_span_works_for_the_step() {
     let events = sink.take();
     assert_eq!(events[0].parent.as_ref(), Some(&events[1].span));
 }
+
+/// Alone in its process (`cargo test` with its name) this is the first step of all: its callsite is not known yet.
+#[test]
+fn a_thread_without_a_subscriber_does_not_switch_steps_off_for_the_others() {
+    let events = capture(|| {
+        let other = std::thread::spawn(|| step(Actor::Daemon, "unheard").recorded());
+        assert!(!other.join().unwrap());
+        step(Actor::Daemon, "heard").ok((), String::new);
+    });
+    assert_eq!(one(events).op, "heard");
+}

@@ -229,6 +229,38 @@ fn a_killed_shim_takes_its_container_with_it() {
     nothing_half_made(&lab);
 }
 
+/// All that could clean up is killed at once: shims with containers, those that were kept ready, the daemon.
+#[test]
+fn a_daemon_killed_with_its_shims_leaves_nothing_that_the_next_does_not_take_away() {
+    let Some(lab) = lab() else { return };
+    let lab = lab.with_image("centos");
+    let _ = lab.rdock(["run", "-d", "--name", "orphan", "centos", "sleep", "1000"]).ok();
+    let daemon = lab.daemon_pid().unwrap();
+    // One of the container, and two that are kept ready.
+    let shims = wait_for("the shims", || Some(children(daemon)).filter(|shims| shims.len() == 3));
+    // Stopped, the daemon sees none of the deaths.
+    kill(Pid::from_raw(daemon), Signal::SIGSTOP).unwrap();
+    for pid in shims.into_iter().chain([daemon]) {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    }
+    wait_for("the daemon's end", || std::os::unix::net::UnixStream::connect(lab.socket()).err());
+    let inspected = lab.rdock(["inspect", "orphan"]).ok();
+    assert!(inspected.stdout.contains("\"Status\": \"dead\""), "{inspected:?}");
+    assert_eq!(std::fs::read_dir(lab.home().join("run/containers")).into_iter().flatten().count(), 0);
+    let _ = lab.rdock(["rm", "orphan"]).ok();
+    nothing_half_made(&lab);
+}
+
+fn children(parent: i32) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let parent_of = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<i32>().ok()
+    };
+    pids.filter(|pid| parent_of(pid) == Some(parent)).collect()
+}
+
 /// Both witnesses of an interrupted client: the container of `run` is signalled, and the terminal's user gets 130.
 #[test]
 fn an_interrupted_client_interrupts_the_command() {

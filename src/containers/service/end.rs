@@ -49,7 +49,7 @@ impl Inner {
                 self.note(entry, |record| record.state.ended_unseen(code, oom, &at)).await
             }
             None => {
-                self.clean_leftovers(entry).await;
+                self.clean_groups(vec![self.cgroup(&entry.id)]).await;
                 self.note(entry, |record| record.state.lost(LOST, &now())).await
             }
         };
@@ -99,13 +99,15 @@ impl Inner {
         }
     }
 
-    /// What a shim that was killed could not clean up: its container's process (which the kernel kills with it, if
-    /// it had come so far) and its control groups.
-    async fn clean_leftovers(&self, entry: &Entry) {
-        let (leftovers, cgroup) = (self.leftovers.clone(), self.cgroup(&entry.id));
-        let (pid, id) = (entry.record().state.pid, entry.id.clone());
+    /// What a shim that was killed could not clean up: control groups, and whoever is left in them.
+    pub(super) async fn clean_groups(&self, names: Vec<String>) {
+        let leftovers = self.leftovers.clone();
         let cleaned = blocking(move || {
-            leftovers.clear(&cgroup, pid, &id);
+            for name in names {
+                if let Err(error) = leftovers.clear(&name) {
+                    tracing::warn!(%error, "a control group stays");
+                }
+            }
             Ok(())
         });
         let _ = cleaned.await;

@@ -5,7 +5,10 @@ use super::super::shim_client::{ShimProcess, reconnect};
 use super::super::state::Status;
 use super::super::store::Loaded;
 use super::*;
+use crate::shim::leftovers::Group;
 use crate::shim::protocol::{Reply, Request};
+use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a shim may take to say that it is there.
@@ -13,8 +16,10 @@ const STATE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Inner {
     pub(super) async fn restore(self: &Arc<Inner>, loaded: Loaded) {
+        let mut keep = HashSet::new();
         for error in &loaded.unreadable {
             tracing::warn!(%error, "a container can't be read and is left alone");
+            keep.extend(error.path.parent().and_then(Path::file_name).map(|id| id.to_string_lossy().into_owned()));
         }
         for name in loaded.half_made {
             self.delete_half_made(name).await;
@@ -30,6 +35,32 @@ impl Inner {
         for entry in &entries {
             self.take_up(entry).await;
         }
+        keep.extend(entries.iter().filter(|entry| entry.shim().is_some()).map(|entry| entry.id.clone()));
+        self.sweep(keep).await;
+    }
+
+    /// Takes away what belongs to no container that runs: control groups (a shim that was kept ready may have been
+    /// killed together with its daemon) and directories of sockets. A spare that has become a container's shim in
+    /// the meantime has renamed its groups: it was waited for when its container was taken up.
+    async fn sweep(&self, keep: HashSet<String>) {
+        let (leftovers, prefix, run) = (self.leftovers.clone(), self.cgroup(""), self.run_dir(""));
+        let swept = blocking(move || {
+            let stray = |group: &Group| !group.name.strip_prefix(&prefix).is_some_and(|id| keep.contains(id));
+            for group in leftovers.find(&prefix).iter().filter(|group| stray(group)) {
+                if let Err(error) = leftovers.remove(group) {
+                    tracing::warn!(%error, "a control group stays");
+                }
+            }
+            for entry in std::fs::read_dir(run).into_iter().flatten().flatten() {
+                if !keep.contains(&*entry.file_name().to_string_lossy())
+                    && let Err(error) = std::fs::remove_dir_all(entry.path())
+                {
+                    tracing::warn!(path = %entry.path().display(), %error, "a run directory stays");
+                }
+            }
+            Ok(())
+        });
+        let _ = swept.await;
     }
 
     /// A directory that never became a container, or was on its way out.

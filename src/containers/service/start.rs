@@ -12,7 +12,12 @@ use crate::trace::{self, Actor};
 use serde_json::json;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
+/// How long a shim may take to make a container: its work takes milliseconds, so one that needs more than this hangs.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a container that was killed may take to end.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// passwd(5) and group(5) of an image may be this long.
 const MAX_ACCOUNT_FILE: u64 = 4 << 20;
 
@@ -22,6 +27,14 @@ struct Up {
     process: ShimProcess,
     pid: i32,
     at: String,
+}
+
+/// Why there is no container.
+enum NotStarted {
+    /// The shim says so, and has undone everything.
+    Undone(StartFailure),
+    /// The shim is gone, or gives no answer: what it made is still there.
+    Lost(StartFailure),
 }
 
 /// The host's own name.
@@ -76,7 +89,7 @@ impl Inner {
         if let Err(error) = self.commit(entry, |record| record.state.started(pid, &at)).await {
             // A container that the next daemon would not know of must not run.
             let _ = client.ask(&Request::Kill { signal: libc::SIGKILL }, vec![]).await;
-            client.ended().await;
+            let _ = tokio::time::timeout(KILL_PATIENCE, client.ended()).await;
             drop(client);
             process.reap().await;
             self.note_failure(entry, &error).await;
@@ -122,11 +135,17 @@ impl Inner {
             .map_err(|source| ContainerError::Io { step: "talk to the shim", source })?;
         match self.ask_start(record, &client, attached).await {
             Ok((pid, at)) => Ok(Up { client: Arc::new(client), process: launched.process, pid, at }),
-            Err(error) => {
+            Err(NotStarted::Undone(failure)) => {
                 // The shim ends when its connection does.
                 drop(client);
                 launched.process.reap().await;
-                Err(error)
+                Err(ContainerError::Start(failure))
+            }
+            Err(NotStarted::Lost(failure)) => {
+                drop(client);
+                launched.process.kill().await;
+                self.clean_groups([self.cgroup(&record.id)].into_iter().chain(launched.spare).collect()).await;
+                Err(ContainerError::Start(failure))
             }
         }
     }
@@ -176,7 +195,7 @@ impl Inner {
         let launched = step.span().in_scope(|| self.shims.launch());
         match launched {
             Ok(launched) => {
-                let (pid, spare) = (launched.process.pid(), launched.spare);
+                let (pid, spare) = (launched.process.pid(), launched.spare.is_some());
                 step.ok(json!({"pid": pid, "spare": spare}), || match spare {
                     true => format!("takes the shim that was kept ready (pid {pid})"),
                     false => format!("starts a shim for the container (pid {pid})"),
@@ -195,7 +214,7 @@ impl Inner {
         record: &Record,
         client: &Client,
         attached: Vec<(Attach, OwnedFd)>,
-    ) -> Result<(i32, String), ContainerError> {
+    ) -> Result<(i32, String), NotStarted> {
         let argv = spec::argv(&record.config);
         let command = argv.join(" ");
         let step = trace::step(Actor::Daemon, "container.start")
@@ -207,21 +226,29 @@ impl Inner {
         let (attach, mut fds): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
         fds.extend(socket);
         let start = self.start_message(record, attach, context);
-        let reply = client.request(&Request::Start(Box::new(start)), fds).instrument(step.span()).await;
-        let failure = match reply {
-            Ok(Reply::Started { pid, at }) => {
+        let request = Request::Start(Box::new(start));
+        let reply = client.request(&request, fds).instrument(step.span());
+        let log = self.run.join("shim.log");
+        let lost = |what: String| NotStarted::Lost(StartFailure::internal(format!("{what} (see {})", log.display())));
+        let failed = match tokio::time::timeout(START_PATIENCE, reply).await {
+            Err(_) => lost(format!(
+                "its shim gave no answer for {} seconds and was killed: start the container again",
+                START_PATIENCE.as_secs()
+            )),
+            Ok(Err(error)) => lost(error.to_string()),
+            Ok(Ok(Reply::Started { pid, at })) => {
                 let short = record.short_id();
                 step.ok(json!({"pid": pid}), || {
                     format!("container {short} runs {command} as process {pid} of the host")
                 });
                 return Ok((pid, at));
             }
-            Ok(Reply::Failed(failure)) => StartFailure::from(failure),
-            Ok(other) => StartFailure::internal(format!("the shim gave an unknown answer: {other:?}")),
-            Err(error) => StartFailure::internal(format!("{error} (see {}/shim.log)", self.run.display())),
+            Ok(Ok(Reply::Failed(failure))) => NotStarted::Undone(failure.into()),
+            Ok(Ok(other)) => lost(format!("the shim gave an unknown answer: {other:?}")),
         };
-        step.fail(&failure.errno, &failure, || format!("{command} does not start: {}", failure.message));
-        Err(ContainerError::Start(failure))
+        let (NotStarted::Undone(failure) | NotStarted::Lost(failure)) = &failed;
+        step.fail(&failure.errno, failure, || format!("{command} does not start: {}", failure.message));
+        Err(failed)
     }
 
     pub(super) fn start_message(&self, record: &Record, attach: Vec<Attach>, trace: Option<TraceContext>) -> Start {

@@ -39,6 +39,8 @@ enum Play {
     },
     /// Is killed before it answers.
     DiesAtOnce,
+    /// Never answers, and keeps the connection.
+    Hangs,
 }
 
 struct Stage(Mutex<Play>);
@@ -48,7 +50,7 @@ impl Launch for Stage {
         let (mine, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let play = lock(&self.0).clone();
         std::thread::spawn(move || act(&Connection::new(theirs), play));
-        Ok(Launched { connection: mine, process: ShimProcess::foreign(), spare: false })
+        Ok(Launched { connection: mine, process: ShimProcess::foreign(), spare: None })
     }
 }
 
@@ -84,6 +86,7 @@ fn act(connection: &Connection, play: Play) {
             }
         }
         Play::DiesAtOnce => {}
+        Play::Hangs => drop(connection.receive::<Request>()),
     }
 }
 
@@ -305,6 +308,25 @@ async fn a_failed_start_is_told_kept_and_cleaned_up() {
     lab.play(Play::Ends(0));
     lab.containers.start("web").await.unwrap();
     assert!(lab.containers.record("web").unwrap().state.error.is_empty());
+}
+
+/// The clock stands still and jumps to the next time-out when nothing else is to be done.
+#[tokio::test(start_paused = true)]
+async fn a_shim_that_hangs_is_given_up_and_the_container_can_be_started_again() {
+    let lab = Lab::new(Play::Hangs).await;
+    lab.create("web", body()).await;
+    let error = lab.containers.start("web").await.unwrap_err();
+    assert!(
+        error.to_string().contains("no answer for 60 seconds and was killed: start the container again"),
+        "{error}"
+    );
+    assert_eq!((error.kind(), lab.status("web")), (ErrorKind::Internal, Status::Created));
+    tokio::time::resume();
+    lab.play(Play::Ends(0));
+    lab.containers.start("web").await.unwrap();
+    let _ = lab.containers.wait("web", WaitCondition::NotRunning).await;
+    lab.containers.remove("web", FORCE).await.unwrap();
+    lab.assert_empty();
 }
 
 #[tokio::test]

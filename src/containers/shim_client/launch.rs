@@ -1,6 +1,7 @@
 //! Starting shims, and finding again those of a daemon that was here before.
 
 use super::lock;
+use crate::shim::leftovers::Leftovers;
 use crate::shim::packet::Connection;
 use crate::shim::protocol::Request;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket, socketpair};
@@ -32,8 +33,8 @@ pub trait Launch: Send + Sync {
 pub struct Launched {
     pub connection: OwnedFd,
     pub process: ShimProcess,
-    /// It was started before it was asked for.
-    pub spare: bool,
+    /// It was started before it was asked for, and made control groups of this name.
+    pub spare: Option<String>,
 }
 
 /// The shim's process, as far as it is this daemon's child.
@@ -59,7 +60,14 @@ impl ShimProcess {
         if let Some(child) = &mut self.0
             && tokio::time::timeout(LAST_MOMENT, child.wait()).await.is_err()
         {
-            let _ = child.kill().await;
+            self.kill().await;
+        }
+    }
+
+    /// Ends it, whatever it does. One that hangs in the kernel is left to the runtime, which reaps it some day.
+    pub async fn kill(mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = tokio::time::timeout(LAST_MOMENT, child.kill()).await;
         }
     }
 }
@@ -70,6 +78,7 @@ pub struct Shims {
     run: PathBuf,
     /// Name of the control groups that a spare shim makes in advance: this and a number. None: no spare shims.
     spare_group: Option<String>,
+    leftovers: Leftovers,
     spare: Mutex<Spares>,
 }
 
@@ -87,8 +96,8 @@ const READY: usize = 2;
 
 impl Shims {
     /// `spare_group`: `rdock-<tag>-spare`, to keep one shim ready; none to start each when it is asked for.
-    pub fn new(run: PathBuf, spare_group: Option<String>) -> Shims {
-        Shims { run, spare_group, spare: Mutex::default() }
+    pub fn new(run: PathBuf, spare_group: Option<String>, leftovers: Leftovers) -> Shims {
+        Shims { run, spare_group, leftovers, spare: Mutex::default() }
     }
 
     /// Standard input is the connection; no environment, so nothing of the daemon's gets into a container; no code
@@ -103,16 +112,26 @@ impl Shims {
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
             .spawn()?;
-        Ok(Launched { connection: mine, process: ShimProcess(Some(child)), spare: false })
+        Ok(Launched { connection: mine, process: ShimProcess(Some(child)), spare: None })
     }
 }
 
 impl Launch for Shims {
     fn launch(&self) -> io::Result<Launched> {
-        while let Some(mut spare) = lock(&self.spare).ready.pop_front() {
+        loop {
+            // In a statement of its own: the lock is not held any longer.
+            let spare = lock(&self.spare).ready.pop_front();
+            let Some(mut spare) = spare else { break };
             if spare.process.is_alive() {
-                return Ok(Launched { spare: true, ..spare });
+                return Ok(spare);
             }
+            // Somebody killed it, and its groups are still there.
+            let leftovers = self.leftovers.clone();
+            tokio::task::spawn_blocking(move || {
+                if let Some(Err(error)) = spare.spare.map(|group| leftovers.clear(&group)) {
+                    tracing::warn!(%error, "a control group stays");
+                }
+            });
         }
         self.spawn()
     }
@@ -126,11 +145,12 @@ impl Launch for Shims {
             spare.made += 1;
             let cgroup = format!("{group}-{}-{}", std::process::id(), spare.made);
             let connection = launched.connection.try_clone();
-            let asked = connection.and_then(|c| Connection::new(c).send(&Request::Prepare { cgroup }, &[]));
+            let request = Request::Prepare { cgroup: cgroup.clone() };
+            let asked = connection.and_then(|c| Connection::new(c).send(&request, &[]));
             if asked.is_err() {
                 return;
             }
-            spare.ready.push_back(launched);
+            spare.ready.push_back(Launched { spare: Some(cgroup), ..launched });
         }
     }
 }

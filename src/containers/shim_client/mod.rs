@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::sync::{oneshot, watch};
 
@@ -25,6 +26,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub enum ShimError {
     #[error("the shim is gone")]
     Gone,
+    #[error("the shim gives no answer: to end it and its container, kill its process (rdock shim)")]
+    Silent,
     #[error("the shim refused: {0}")]
     Refused(String),
     #[error("the shim can't be reached: {0}")]
@@ -32,6 +35,9 @@ pub enum ShimError {
     #[error("the shim gave an answer that does not belong to the request: {0}")]
     Unexpected(String),
 }
+
+/// How long a shim may take to answer what it can answer at once.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +134,8 @@ impl Client {
     /// # Errors
     /// As there.
     pub async fn ask(&self, request: &Request, fds: Vec<OwnedFd>) -> Result<(), ShimError> {
-        match self.request(request, fds).await? {
+        let reply = tokio::time::timeout(ANSWER_PATIENCE, self.request(request, fds)).await;
+        match reply.map_err(|_| ShimError::Silent)?? {
             Reply::Done => Ok(()),
             other => Err(ShimError::Unexpected(format!("{other:?}"))),
         }

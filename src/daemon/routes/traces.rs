@@ -3,14 +3,13 @@
 use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, Refusal, stream};
 use crate::daemon::serve::no_content;
-use crate::trace::transport::{Subscription, encode};
-use crate::trace::{TraceEvent, TraceId};
+use crate::trace::TraceId;
+use crate::trace::transport::Subscription;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 
 pub fn routes() -> Router<Engine> {
     Router::new()
@@ -41,13 +40,9 @@ fn parse(id: &str) -> Result<TraceId, Refusal> {
 
 fn ndjson(events: Subscription) -> Response {
     // What is ready goes out together: a line a write would cost more than the steps themselves.
-    stream("application/x-ndjson", events.ready_chunks(256).map(lines))
-}
-
-fn lines(events: Vec<TraceEvent>) -> Bytes {
-    let mut bytes = Vec::new();
-    for event in &events {
-        encode(event, &mut bytes);
-    }
-    bytes.into()
+    let pieces = futures_util::stream::unfold(events, async |mut events| {
+        let lines = events.lines().await?;
+        Some((Bytes::from(lines), events))
+    });
+    stream("application/x-ndjson", pieces)
 }

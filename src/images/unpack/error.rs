@@ -56,8 +56,11 @@ impl UnpackError {
     /// A failure on a file of the store itself.
     pub fn state(path: impl Into<PathBuf>, source: io::Error) -> UnpackError {
         let path = path.into();
-        match source.raw_os_error().map(Errno::from_raw) {
-            Some(errno) if is_full(errno) => UnpackError::NoSpace { path: path.display().to_string() },
+        // By kind: an error of tempfile's has no number, since it carries a path.
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                UnpackError::NoSpace { path: path.display().to_string() }
+            }
             _ => UnpackError::State { path, source },
         }
     }

@@ -43,15 +43,6 @@ pub(super) fn prepare(name: &str, facts: &Facts) -> Option<super::Preparation> {
     }
 }
 
-/// Steps that take away the groups of a container that nobody looks after any more.
-pub(crate) fn leftovers(name: &str, facts: &Facts) -> Program {
-    match &facts.cgroups {
-        Cgroups::None(_) => vec![],
-        Cgroups::V1(list) => list.iter().map(|h| remove(&h.own.join(name))).collect(),
-        Cgroups::V2 { own, .. } => vec![remove(&own.join(name))],
-    }
-}
-
 fn make(dir: &Path) -> Step {
     Step::call(
         "a control group of the container's own, to count and limit what it uses",

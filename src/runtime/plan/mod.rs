@@ -53,11 +53,6 @@ pub fn prepare(name: &str, facts: &Facts) -> Option<Preparation> {
     cgroups::prepare(name, facts)
 }
 
-/// Plans the removal of what a container left whose shim is gone: the groups of that name.
-pub fn leftovers(name: &str, facts: &Facts) -> Program {
-    cgroups::leftovers(name, facts)
-}
-
 /// An overlay mount (overlayfs, Documentation/filesystems/overlayfs.rst).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlay {

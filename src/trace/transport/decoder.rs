@@ -14,6 +14,29 @@ pub fn encode(event: &TraceEvent, to: &mut Vec<u8>) {
     }
 }
 
+/// What every line of ours begins with, up to the number: [`renumber`] relies on it.
+const BEFORE_SEQ: &str = "{\"v\":1,\"seq\":";
+
+/// Writes a line of ours with another `seq`, without reading the rest of it; false (and nothing written) for a line
+/// that begins otherwise. Events pass through the daemon and the client this way, since reading each and writing it
+/// again would cost more than the calls that they tell of.
+pub fn renumber(line: &[u8], seq: u64, to: &mut Vec<u8>) -> bool {
+    use std::io::Write as _;
+    let Some(after) = line.strip_prefix(BEFORE_SEQ.as_bytes()) else { return false };
+    let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
+    if digits == 0 || after.get(digits) != Some(&b',') {
+        return false;
+    }
+    let start = to.len();
+    if write!(to, "{BEFORE_SEQ}{seq}").is_err() {
+        to.truncate(start);
+        return false;
+    }
+    to.extend_from_slice(&after[digits..]);
+    to.push(b'\n');
+    true
+}
+
 /// Turns bytes, in pieces of any size, into events. Lines that are no event (cut off, too long, of another kind)
 /// are passed over and counted.
 #[derive(Debug, Default)]
@@ -40,6 +63,31 @@ impl Decoder {
         }
         self.add(bytes);
         events
+    }
+
+    /// The lines that end in this piece, unread: for who only passes them on. What is no object is passed over.
+    pub fn push_lines(&mut self, mut bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
+            let (line, rest) = bytes.split_at(end);
+            bytes = &rest[1..];
+            self.add(line);
+            lines.extend(self.finish_line());
+        }
+        self.add(bytes);
+        lines
+    }
+
+    /// A last line without a line feed, unread.
+    pub fn finish_line(&mut self) -> Option<Vec<u8>> {
+        let overlong = std::mem::take(&mut self.overlong);
+        let line = std::mem::take(&mut self.partial);
+        match (line.first(), line.last()) {
+            (Some(b'{'), Some(b'}')) if !overlong => return Some(line),
+            (None, _) if !overlong => {}
+            _ => self.skipped += 1,
+        }
+        None
     }
 
     /// The event of a last line without a line feed.
@@ -158,6 +206,38 @@ mod tests {
     fn minimal() -> Value {
         json!({"v": 1, "seq": 3, "trace": "t", "span": "s", "ts": 5, "actor": "shim", "op": "shim.start",
                "pid": 7, "summary": "starts"})
+    }
+
+    proptest! {
+        #[test]
+        fn a_renumbered_line_is_the_same_event_with_another_number(event in event(), seq: u64) {
+            let mut line = Vec::new();
+            encode(&event, &mut line);
+            let mut renumbered = Vec::new();
+            prop_assert!(renumber(line.trim_ascii_end(), seq, &mut renumbered));
+            let back = Decoder::new().push(&renumbered);
+            prop_assert_eq!(back, vec![TraceEvent { seq, ..event }]);
+        }
+    }
+
+    #[test]
+    fn what_begins_otherwise_is_not_renumbered() {
+        for line in ["{}", "{\"seq\":1,\"v\":1}", "{\"v\":1,\"seq\":,", "{\"v\":1,\"seq\":5"] {
+            let mut to = Vec::new();
+            assert!(!renumber(line.as_bytes(), 7, &mut to), "{line}");
+            assert!(to.is_empty());
+        }
+    }
+
+    #[test]
+    fn lines_are_cut_anywhere_and_put_together() {
+        let text = format!("{}\ngarbage\n\n{}\n", minimal(), minimal());
+        for piece in 1..40 {
+            let mut decoder = Decoder::new();
+            let lines: Vec<_> = text.as_bytes().chunks(piece).flat_map(|c| decoder.push_lines(c)).collect();
+            assert_eq!(lines, [minimal().to_string().into_bytes(), minimal().to_string().into_bytes()]);
+            assert_eq!(decoder.skipped(), 1);
+        }
     }
 
     #[test]

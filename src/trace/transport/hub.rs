@@ -7,7 +7,7 @@
 //!
 //! Nothing here waits: a listener that does not keep up loses events, and is told how many.
 
-use super::decoder::Decoder;
+use super::decoder::{Decoder, encode, renumber};
 use crate::trace::event::TraceEvent;
 use crate::trace::ids::TraceId;
 use crate::trace::sink::{Listening, Sink};
@@ -51,16 +51,32 @@ struct State {
 #[derive(Debug)]
 struct Listener {
     trace: Option<TraceId>,
-    sender: mpsc::Sender<TraceEvent>,
+    sender: mpsc::Sender<Told>,
     lost: Arc<Lost>,
     _listening: Listening,
+}
+
+/// An event on its way: as it was made here, or as the line that a shim wrote, which is passed on unread.
+#[derive(Debug, Clone)]
+enum Told {
+    Event(Box<TraceEvent>),
+    Line(Arc<[u8]>),
+}
+
+impl Told {
+    fn event(self) -> Option<TraceEvent> {
+        match self {
+            Told::Event(event) => Some(*event),
+            Told::Line(line) => serde_json::from_slice(&line).ok(),
+        }
+    }
 }
 
 /// What a listener did not get.
 #[derive(Debug, Default)]
 struct Lost {
     count: AtomicU64,
-    last: Mutex<Option<TraceEvent>>,
+    last: Mutex<Option<Told>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,6 +117,10 @@ impl Hub {
     /// Hands an event to everybody who listens to its trace.
     pub fn publish(&self, event: TraceEvent) {
         let trace = event.trace.parse::<TraceId>().ok();
+        self.tell(trace, Told::Event(Box::new(event)));
+    }
+
+    fn tell(&self, trace: Option<TraceId>, event: Told) {
         let state = lock(&self.state);
         let of_trace = trace.and_then(|t| state.by_trace.get(&t)).map_or(&[][..], Vec::as_slice);
         let mut listeners = of_trace.iter().chain(&state.watchers).peekable();
@@ -124,7 +144,7 @@ impl Hub {
         stream.set_nonblocking(true)?;
         let ready = tokio::net::UnixStream::from_std(stream.try_clone()?)?;
         let reading = Mutex::new(Reading { decoder: Decoder::new(), ended: false });
-        let producer = Arc::new(Producer { stream, reading });
+        let producer = Arc::new(Producer { trace, stream, reading });
         lock(&self.state).producers.entry(trace).or_default().push(producer.clone());
         let hub = Arc::downgrade(self);
         tokio::spawn(async move {
@@ -196,7 +216,7 @@ impl Sink for Hub {
 }
 
 impl Listener {
-    fn offer(&self, event: TraceEvent) {
+    fn offer(&self, event: Told) {
         if let Err(mpsc::error::TrySendError::Full(event)) = self.sender.try_send(event) {
             *lock(&self.lost.last) = Some(event);
             self.lost.count.fetch_add(1, Ordering::Relaxed);
@@ -207,6 +227,7 @@ impl Listener {
 /// One shim's end of the socket. The task that follows it and a drain take turns.
 #[derive(Debug)]
 struct Producer {
+    trace: TraceId,
     stream: UnixStream,
     reading: Mutex<Reading>,
 }
@@ -237,12 +258,12 @@ impl Producer {
                 return Progress::Ended;
             }
             let mut stream = &self.stream;
-            let events = match stream.read(&mut piece) {
+            let lines = match stream.read(&mut piece) {
                 Ok(0) => {
                     reading.ended = true;
-                    Vec::from_iter(reading.decoder.finish())
+                    Vec::from_iter(reading.decoder.finish_line())
                 }
-                Ok(n) => reading.decoder.push(&piece[..n]),
+                Ok(n) => reading.decoder.push_lines(&piece[..n]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Progress::Empty,
                 Err(_) => {
@@ -250,8 +271,8 @@ impl Producer {
                     return Progress::Ended;
                 }
             };
-            for event in events {
-                hub.publish(event);
+            for line in lines {
+                hub.tell(Some(self.trace), Told::Line(line.into()));
             }
         }
         Progress::More
@@ -278,7 +299,7 @@ async fn follow(producer: &Producer, ready: &tokio::net::UnixStream, hub: &Weak<
 #[derive(Debug)]
 pub struct Subscription {
     id: u64,
-    receiver: mpsc::Receiver<TraceEvent>,
+    receiver: mpsc::Receiver<Told>,
     lost: Arc<Lost>,
     hub: Weak<Hub>,
     delivered: u64,
@@ -290,27 +311,57 @@ impl Subscription {
         std::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<TraceEvent>> {
+    /// What is there of the next events, as NDJSON; none when the trace is finished. Safe to cancel.
+    pub async fn lines(&mut self) -> Option<Vec<u8>> {
+        let mut told = std::future::poll_fn(|cx| self.poll_told(cx)).await;
+        let mut bytes = Vec::new();
+        while let Some(event) = told {
+            self.write(event, &mut bytes);
+            let more = bytes.len() < PIECE;
+            told = if more { self.receiver.try_recv().ok() } else { None };
+        }
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    fn write(&mut self, event: Told, to: &mut Vec<u8>) {
+        self.delivered += 1;
+        if let Told::Line(line) = &event
+            && renumber(line, self.delivered, to)
+        {
+            return;
+        }
+        match event.event() {
+            Some(event) => encode(&TraceEvent { seq: self.delivered, ..event }, to),
+            None => self.delivered -= 1,
+        }
+    }
+
+    fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<Option<Told>> {
         // Lost events are told of when those that came before them have been delivered.
         if self.receiver.is_empty()
             && let Some(report) = self.lost.report()
         {
-            return Poll::Ready(Some(self.number(report)));
+            return Poll::Ready(Some(Told::Event(Box::new(report))));
         }
-        let event = ready!(self.receiver.poll_recv(cx)).or_else(|| self.lost.report());
-        Poll::Ready(event.map(|event| self.number(event)))
+        let told = ready!(self.receiver.poll_recv(cx));
+        Poll::Ready(told.or_else(|| self.lost.report().map(|report| Told::Event(Box::new(report)))))
     }
 
-    fn number(&mut self, mut event: TraceEvent) -> TraceEvent {
-        self.delivered += 1;
-        event.seq = self.delivered;
-        event
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<TraceEvent>> {
+        loop {
+            let Some(told) = ready!(self.poll_told(cx)) else { return Poll::Ready(None) };
+            // A line that is no event is passed over.
+            if let Some(event) = told.event() {
+                self.delivered += 1;
+                return Poll::Ready(Some(TraceEvent { seq: self.delivered, ..event }));
+            }
+        }
     }
 }
 
 impl Lost {
     fn report(&self) -> Option<TraceEvent> {
-        let like = lock(&self.last).take()?;
+        let like = lock(&self.last).take()?.event()?;
         let count = self.count.swap(0, Ordering::Relaxed);
         (count > 0).then(|| TraceEvent::dropped(&like, count))
     }

@@ -8,6 +8,6 @@ mod decoder;
 mod hub;
 mod writer;
 
-pub use decoder::{Decoder, encode};
+pub use decoder::{Decoder, encode, renumber};
 pub use hub::{Hub, Subscription};
 pub use writer::NdjsonWriter;
