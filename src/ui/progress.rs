@@ -99,7 +99,7 @@ impl<W: Write> PullView<W> {
         };
         let bar = message.progress_detail.map(|p| p.bar(width)).unwrap_or_default();
         let text = format!("{id}: {} {bar}", message.status);
-        let text = text.trim_end();
+        let text = cut(text.trim_end(), width);
         match self.lines.iter().position(|line| line == id) {
             None => {
                 self.lines.push(id.clone());
@@ -111,6 +111,13 @@ impl<W: Write> PullView<W> {
             }
         }
     }
+}
+
+/// What fits on one line: a line that goes on below cannot be drawn again in its place. (A line that fills the last
+/// column does not go on yet, but some terminals think so.)
+fn cut(text: &str, width: usize) -> &str {
+    let end = text.char_indices().nth(width.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
+    &text[..end]
 }
 
 #[cfg(test)]
@@ -213,6 +220,13 @@ mod tests {
         assert_eq!(bar(1000, 1000), format!("[{}>]      1kB/1kB", "=".repeat(50)));
         assert_eq!(bar(3000, 1000), format!("[{}>]      3kB", "=".repeat(50)));
         assert_eq!(ProgressDetail { current: 1, total: 2 }.bar(80), "      1B/2B");
+    }
+
+    #[test]
+    fn a_line_on_a_narrow_terminal_stays_one_line() {
+        let out = drawn(Some(30), &messages(PULL));
+        assert!(screen(&out).iter().filter(|line| !line.starts_with("Status")).all(|line| line.len() < 30), "{out:?}");
+        assert!(out.contains("\r48469d19b696: Downloading    \r"), "{out:?}");
     }
 
     #[test]

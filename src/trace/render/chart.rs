@@ -33,8 +33,13 @@ pub(super) fn chart(outcome: &Outcome, style: &Style) -> Vec<String> {
     };
     let words = style.lang.words();
     let end = end(outcome, words);
-    let mut lines = draw(&way, &end, words, style);
-    lines.push(String::new());
+    let rows = draw(&way, &end, words, style);
+    // On a narrow terminal the sentence says it alone: a chart whose lines are broken says nothing.
+    let fits = rows.iter().all(|row| row.column <= style.columns());
+    let mut lines: Vec<String> = rows.into_iter().filter(|_| fits).map(|row| row.text).collect();
+    if fits {
+        lines.push(String::new());
+    }
     let said = format!("{}: {}", words.way, sentence(&way, &end, words));
     lines.extend(wrap(&said, style.columns() - 2).into_iter().map(|line| format!("  {line}")));
     lines
@@ -117,7 +122,7 @@ fn vertical(taken: bool) -> &'static str {
     if taken { "┃" } else { "·" }
 }
 
-fn draw(way: &Way, end: &str, words: &Words, style: &Style) -> Vec<String> {
+fn draw<'s>(way: &Way, end: &str, words: &Words, style: &'s Style) -> Vec<Row<'s>> {
     let label = |taken: bool, label: &str| if taken { format!("┃[{label}]") } else { format!("· {label}") };
     let row = || Row::new(style);
     let (mut first, mut second, mut third, mut fourth, mut fifth) = (row(), row(), row(), row(), row());
@@ -152,5 +157,5 @@ fn draw(way: &Way, end: &str, words: &Words, style: &Style) -> Vec<String> {
     if way.run {
         fifth.to(under_run).put(true, "┗━▶ ").put(true, end);
     }
-    [first, second, third, fourth, fifth].into_iter().map(|row| row.text).filter(|text| !text.is_empty()).collect()
+    [first, second, third, fourth, fifth].into_iter().filter(|row| !row.text.is_empty()).collect()
 }

@@ -48,7 +48,7 @@ pub struct Style {
 
 impl Style {
     /// The fewest columns that the layout is made for.
-    pub const NARROWEST: usize = 80;
+    pub const NARROWEST: usize = 50;
 
     /// Without colours, in English: for files and pipes.
     pub fn plain(width: usize) -> Style {

@@ -366,6 +366,24 @@ fn flow_of_a_command_that_is_not_there() {
 }
 
 #[test]
+fn nothing_is_wider_than_a_narrow_terminal() {
+    use unicode_width::UnicodeWidthStr as _;
+    for lang in [Lang::En, Lang::Zh] {
+        for (events, width) in [(hit(), 60), (miss(0), 60), (miss(2), 79), (not_found(), 50), (no_such_command(), 60)] {
+            let style = Style { lang, ..Style::plain(width) };
+            for text in [flow(&events, &style), syscalls(&events, &style)] {
+                assert!(text.lines().all(|line| line.width() <= width), "{width}:\n{text}");
+            }
+        }
+    }
+    let narrow = flow(&hit(), &Style::plain(60));
+    assert!(
+        !narrow.contains('┃') && narrow.contains("the way taken: start → image on this host? yes → run"),
+        "{narrow}"
+    );
+}
+
+#[test]
 fn flow_in_chinese() {
     let style = Style { lang: Lang::Zh, ..Style::plain(80) };
     snapshot("explain_flow_zh", &flow(&miss(0), &style));
