@@ -114,10 +114,7 @@ impl Explaining {
     pub fn finish(&self, runtime: &Runtime) -> Result<(), Failure> {
         if let Some(listening) = &mut *self.daemon.borrow_mut() {
             runtime.block_on(async {
-                let ending = async {
-                    let client = Client::connect(&listening.endpoint).await?;
-                    client.trace_finish(&self.trace.to_string()).await
-                };
+                let ending = async { Client::known(&listening.endpoint).trace_finish(&self.trace.to_string()).await };
                 // A daemon that has ended has closed the stream; what it sent is here.
                 if ending.await.is_ok() {
                     let _ = tokio::time::timeout(PATIENCE, &mut listening.receiving).await;

@@ -80,6 +80,11 @@ impl Client {
         Ok(client)
     }
 
+    /// A client of a daemon that has been talked to already, for calls that have no version. Connects when needed.
+    pub fn known(endpoint: &Endpoint) -> Client {
+        Client { endpoint: endpoint.clone(), version: Cell::new(version::MAX), idle: RefCell::new(None) }
+    }
+
     /// The version agreed on.
     pub fn version(&self) -> ApiVersion {
         self.version.get()

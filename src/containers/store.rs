@@ -192,6 +192,19 @@ impl Store {
             .map_err(failed("write", &path))
     }
 
+    /// Deletes the record alone: what is left of the directory is half-made then, and goes at the next start if not
+    /// before. A record that is not there is no error.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn forget(&self, id: &str) -> Result<(), StoreError> {
+        let path = self.root.join(id).join("container.json");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("delete", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the OCI runtime spec. It is made anew at each start, so it need not survive a crash.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 use super::program::{Act, OnError, Place, Step, slot};
 use crate::kernel::traced::because;
 use crate::kernel::{Call, Errno, Fd, Kernel, Ret, errno_name};
-use nix::fcntl::{OFlag, ResolveFlag};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::MsFlags;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -133,11 +133,12 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
     /// Opens a place inside the new root, to see that it is there and that nothing leads astray.
     fn probe(&self, path: &Path, resolve: ResolveFlag) -> Result<(), (Box<Call>, Errno)> {
         let flags = OFlag::O_PATH;
-        let call = Call::Openat2 { dirfd: Fd::Cwd, pathname: path.into(), flags, mode: 0, resolve };
-        if let Ret::Fd(fd) = self.call(call)? {
-            self.call(Call::Close { fd: Fd::Raw(fd) })?;
-        }
-        Ok(())
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+        // Looking changes nothing: no call of the plan, closed at once.
+        openat2(AT_FDCWD, path, how).map(drop).map_err(|errno| {
+            let call = Call::Openat2 { dirfd: Fd::Cwd, pathname: path.into(), flags, mode: 0, resolve };
+            (Box::new(call), errno)
+        })
     }
 
     fn mount_point(&self, path: &Path, kind: Place) -> Result<Ret, (Box<Call>, Errno)> {

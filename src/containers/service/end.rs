@@ -71,7 +71,9 @@ impl Inner {
                 format!("container {short} is dead: {LOST} (status {LOST_EXIT_CODE})")
             }),
         }
-        self.clean_run_dir(&entry.id).await;
+        if !record.auto_remove() {
+            self.clean_run_dir(&entry.id).await;
+        }
         let exit_code = record.state.exit_code;
         entry.life.send_modify(|life| {
             life.up = false;

@@ -174,6 +174,9 @@ impl Inner {
     }
 
     /// Changes a container's record: on disk first, then in memory. Nobody is told yet.
+    ///
+    /// What `--rm` removes is on disk as it was created: while it runs its shim tells the next daemon so, afterwards
+    /// the shim's exit record does, and then it is removed.
     async fn commit(
         &self,
         entry: &Entry,
@@ -183,7 +186,9 @@ impl Inner {
         let mut next = Record::clone(&entry.record());
         change(&mut next)?;
         let next = Arc::new(next);
-        self.save(next.clone()).await?;
+        if !next.auto_remove() {
+            self.save(next.clone()).await?;
+        }
         entry.replace(next.clone());
         Ok(next)
     }
@@ -199,7 +204,9 @@ impl Inner {
         let mut next = Record::clone(&entry.record());
         change(&mut next)?;
         let next = Arc::new(next);
-        if let Err(error) = self.save(next.clone()).await {
+        if !next.auto_remove()
+            && let Err(error) = self.save(next.clone()).await
+        {
             tracing::warn!(id = next.id, %error, "the state of a container could not be written");
         }
         entry.replace(next.clone());

@@ -126,8 +126,15 @@ impl Inner {
         if entry.record().state.status != Status::Removing {
             self.commit(entry, |record| record.state.removing()).await?;
         }
-        let (inner, id) = (self.clone(), entry.id.clone());
-        let deleted = blocking(move || Ok(inner.layers.remove(inner.store.root(), &id)?)).await?;
+        let (inner, id, auto_remove) = (self.clone(), entry.id.clone(), entry.record().auto_remove());
+        let deleted = blocking(move || {
+            if auto_remove {
+                // Its record says nothing of the removal: without it the directory is half-made, and goes as such.
+                inner.store.forget(&id)?;
+            }
+            Ok(inner.layers.remove(inner.store.root(), &id)?)
+        })
+        .await?;
         self.clean_run_dir(&entry.id).await;
         Ok(json!(deleted))
     }
