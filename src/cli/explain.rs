@@ -7,15 +7,15 @@
 use super::error::Failure;
 use super::globals::Explain;
 use crate::client::{Client, Endpoint, TraceStream};
-use crate::trace::render::{Drawing, Style};
-use crate::trace::transport::Decoder;
+use crate::trace::render::{Drawing, Format, Style};
+use crate::trace::transport::{Decoder, encode, renumber};
 use crate::trace::{self, Collector, Sink as _, TraceEvent, TraceId};
 use crate::ui;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -34,6 +34,8 @@ pub struct Explaining {
     daemon: RefCell<Option<Listening>>,
     /// All events so far.
     told: RefCell<Vec<TraceEvent>>,
+    /// Every form is JSON: lines of the daemon are passed on unread.
+    lines_only: bool,
     pages: RefCell<Vec<Page>>,
 }
 
@@ -74,8 +76,15 @@ impl Page {
 /// The daemon's side: what has come so far, and the task that receives more.
 struct Listening {
     endpoint: Endpoint,
-    came: Arc<Collector>,
+    came: Arc<Came>,
     receiving: JoinHandle<()>,
+}
+
+/// What came from the daemon: events, or unread lines.
+#[derive(Default)]
+struct Came {
+    events: Collector,
+    lines: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Explaining {
@@ -84,7 +93,9 @@ impl Explaining {
         let pages = how.into_iter().map(Page::open).collect::<Result<Vec<Page>, Failure>>()?;
         let (trace, own) = (TraceId::random(), Arc::new(Collector::default()));
         trace::install_process(trace, None, own.clone()).map_err(|e| Failure::new(format!("cannot explain: {e}")))?;
-        Ok(Explaining { trace, own, daemon: RefCell::default(), told: RefCell::default(), pages: RefCell::new(pages) })
+        let lines_only = pages.iter().all(|page| page.how.format == Format::Json);
+        let (daemon, told, pages) = (RefCell::default(), RefCell::default(), RefCell::new(pages));
+        Ok(Explaining { trace, own, daemon, told, lines_only, pages })
     }
 
     /// Opens the daemon's stream, once. A daemon that does not explain (a real Docker) is left out.
@@ -93,8 +104,8 @@ impl Explaining {
             return Ok(());
         }
         if let Some(stream) = client.trace_open(&self.trace.to_string()).await? {
-            let came = Arc::new(Collector::default());
-            let receiving = tokio::spawn(receive(stream, came.clone()));
+            let came = Arc::new(Came::default());
+            let receiving = tokio::spawn(receive(stream, came.clone(), self.lines_only));
             let endpoint = client.endpoint().clone();
             *self.daemon.borrow_mut() = Some(Listening { endpoint, came, receiving });
         }
@@ -107,7 +118,7 @@ impl Explaining {
         for _ in 0..TURNS {
             tokio::task::yield_now().await;
         }
-        self.draw(Drawing::so_far)
+        if self.lines_only { Ok(()) } else { self.draw(Drawing::so_far) }
     }
 
     /// Ends the daemon's stream and prints what has not been printed.
@@ -121,7 +132,30 @@ impl Explaining {
                 }
             });
         }
-        self.draw(Drawing::finish)
+        if self.lines_only { self.write_lines() } else { self.draw(Drawing::finish) }
+    }
+
+    /// JSON without reading what the daemon wrote: lines in the order of time, numbered anew. An explanation that a
+    /// program keeps must not slow down what it explains.
+    fn write_lines(&self) -> Result<(), Failure> {
+        let mut lines = Vec::new();
+        for event in self.own.take() {
+            let mut line = Vec::new();
+            encode(&event, &mut line);
+            lines.push((event.ts, line));
+        }
+        if let Some(listening) = &*self.daemon.borrow() {
+            let came = std::mem::take(&mut *listening.came.lines.lock().unwrap_or_else(PoisonError::into_inner));
+            lines.extend(came.into_iter().map(|line| (time_of(&line), line)));
+        }
+        lines.sort_by_key(|(ts, _)| *ts);
+        let mut text = Vec::new();
+        let mut seq = 0;
+        for (_, line) in &lines {
+            seq += u64::from(renumber(line.trim_ascii_end(), seq + 1, &mut text));
+        }
+        let text = String::from_utf8_lossy(&text);
+        self.pages.borrow_mut().iter_mut().try_for_each(|page| page.write(&text))
     }
 
     fn draw(&self, part: impl Fn(&mut Drawing, &[TraceEvent]) -> String) -> Result<(), Failure> {
@@ -139,7 +173,7 @@ impl Explaining {
         let events = &mut *self.told.borrow_mut();
         events.extend(self.own.take());
         if let Some(listening) = &*self.daemon.borrow() {
-            events.extend(listening.came.take());
+            events.extend(listening.came.events.take());
         }
         events.sort_by_key(|e| e.ts);
         for (event, seq) in events.iter_mut().zip(1..) {
@@ -153,11 +187,36 @@ fn create(path: &Path) -> Result<File, Failure> {
     opened.map_err(|e| Failure::new(format!("cannot write the explanation to {}: {e}", path.display())))
 }
 
-async fn receive(mut stream: TraceStream, came: Arc<Collector>) {
+/// The time in a line of ours, which stands before anything that a program could have written.
+fn time_of(line: &[u8]) -> u64 {
+    const KEY: &[u8] = b"\"ts\":";
+    let at = line.windows(KEY.len()).position(|w| w == KEY).map_or(line.len(), |at| at + KEY.len());
+    let digits = line[at..].iter().take_while(|b| b.is_ascii_digit());
+    digits.fold(0, |n: u64, b| n.wrapping_mul(10).wrapping_add(u64::from(b - b'0')))
+}
+
+async fn receive(mut stream: TraceStream, came: Arc<Came>, lines_only: bool) {
     let mut decoder = Decoder::new();
     while let Ok(Some(piece)) = stream.piece().await {
-        for event in decoder.push(&piece) {
-            came.emit(event);
+        if lines_only {
+            let lines = decoder.push_lines(&piece);
+            came.lines.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
+            continue;
         }
+        for event in decoder.push(&piece) {
+            came.events.emit(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_line_is_the_first_there() {
+        let line = br#"{"v":1,"seq":0,"trace":"t","span":"s","ts":1234,"summary":"says \"ts\":9"}"#;
+        assert_eq!(time_of(line), 1234);
+        assert_eq!(time_of(b"{}"), 0);
     }
 }
