@@ -26,9 +26,11 @@ pub(super) struct Prepared {
     pid: i32,
     /// Calls that were made before anybody could listen; told when somebody does.
     past: Vec<CallEvent>,
-    start: Option<Start>,
-    trace: Option<i32>,
 }
+
+/// Shim → mother, after [`Start`]: the streams and init's end of the socket come beside it.
+#[derive(Serialize, Deserialize)]
+struct Go {}
 
 /// Mother → shim, first: it sits in its groups now (none), or could not join (why).
 #[derive(Serialize, Deserialize)]
@@ -71,15 +73,7 @@ impl Prepared {
             Ok(Ret::Pid { pid, pidfd }) => {
                 drop(linux::adopt(pidfd));
                 let socket = Connection::new(mine);
-                Some(Prepared {
-                    cgroup,
-                    preparation,
-                    socket: Some(socket),
-                    pid,
-                    past: kernel.take(),
-                    start: None,
-                    trace: None,
-                })
+                Some(Prepared { cgroup, preparation, socket: Some(socket), pid, past: kernel.take() })
             }
             _ => {
                 Interpreter::new(&kernel, NoParent).run_all(&preparation.after);
@@ -96,8 +90,10 @@ impl Prepared {
 
     /// The container that was asked for, and where events go.
     pub(super) fn expect(&mut self, start: &Start, trace: Option<i32>) {
-        self.start = Some(start.clone());
-        self.trace = trace;
+        // It plans while the shim does: the same inputs give the same plan.
+        if let Some(socket) = &self.socket {
+            let _ = socket.send(start, &Vec::from_iter(trace));
+        }
     }
 
     /// The connection is the process's life line: without it, it ends.
@@ -120,10 +116,9 @@ impl Mother for Prepared {
     fn bear(&mut self, streams: [OwnedFd; 3], up: OwnedFd) -> Result<(i32, OwnedFd), StepError> {
         let io = |e: std::io::Error| failed("ask the prepared process", Errno::from_raw(e.raw_os_error().unwrap_or(0)));
         let [stdin, stdout, stderr] = &streams;
-        let mut fds = vec![stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), up.as_raw_fd()];
-        fds.extend(self.trace);
+        let fds = [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), up.as_raw_fd()];
         let socket = self.socket.as_ref().ok_or_else(|| failed("ask the prepared process", Errno::ENOTCONN))?;
-        socket.send(&self.start, &fds).map_err(io)?;
+        socket.send(&Go {}, &fds).map_err(io)?;
         let answer = socket.receive::<Born>();
         drop((streams, up));
         self.end();
@@ -154,18 +149,18 @@ fn wait_and_bear(socket: &Connection, preparation: &Preparation, cgroup: &str) -
     let kernel = Recorded::new(LinuxKernel);
     let joined = Interpreter::new(&kernel, NoParent).run(&preparation.join);
     let _ = socket.send(&Ready { failure: joined.as_ref().err().map(ToString::to_string) }, &[]);
-    let Ok(Some((Some(start), fds))) = socket.receive::<Option<Start>>() else { linux::exit_now(0) };
+    let Ok(Some((start, fds))) = socket.receive::<Start>() else { linux::exit_now(0) };
+    // What the new process tells goes straight to the daemon.
+    // (An explanation that nobody reads costs nothing: no descriptor comes then.)
+    if let (Some(context), Some(fd)) = (&start.trace, fds.into_iter().next()) {
+        listen_in(context, fd);
+    }
+    let plan = spec_of(&start).and_then(|spec| plan_of(&start, &spec, Some(cgroup)));
+    let Ok(Some((Go {}, fds))) = socket.receive::<Go>() else { linux::exit_now(0) };
     let mut fds = fds.into_iter();
     let (Some(stdin), Some(stdout), Some(stderr), Some(up)) = (fds.next(), fds.next(), fds.next(), fds.next()) else {
         linux::exit_now(1)
     };
-    // What the new process tells goes straight to the daemon.
-    // (An explanation that nobody reads costs nothing: no descriptor comes then.)
-    if let (Some(context), Some(fd)) = (&start.trace, fds.next()) {
-        listen_in(context, fd);
-    }
-    // The same inputs give the same plan as in the shim.
-    let plan = spec_of(&start).and_then(|spec| plan_of(&start, &spec, Some(cgroup)));
     let born = match (joined, plan) {
         (Ok(()), Ok(plan)) => lifecycle::bear(&kernel, &Traced(LinuxKernel), &plan, &[stdin, stdout, stderr], up),
         (Err(error), _) => Err(error),
