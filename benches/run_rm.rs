@@ -1,8 +1,10 @@
 //! How long a whole `run --rm` of a program that does nothing takes: rdock beside what else runs containers here.
 //!
-//! `cargo bench --bench run_rm [-- --rounds N] [--enforce]`. All contestants take turns, round by round, so that
-//! whatever else the machine does hits all of them alike; only ratios in one run count. Needs root. What is not
-//! installed is left out, and said.
+//! `cargo bench --bench run_rm [-- --rounds N] [--pause MS] [--enforce]`. With a pause each run meets a machine at rest,
+//! as the command of somebody who types does; without one, what a contestant's daemon still does (rdock prepares its
+//! next shims, which keeps the kernel's cgroup lock in a state that helps runc too) falls on the next. All contestants
+//! take turns, round by round, so that whatever else the machine does hits all of them alike; only ratios in one run
+//! count. Needs root. What is not installed is left out, and said.
 
 // A benchmark starts processes and prints, as the tests do.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
@@ -42,14 +44,19 @@ fn main() -> ExitCode {
         .position(|a| a == "--rounds")
         .and_then(|at| arguments.get(at + 1)?.parse().ok())
         .unwrap_or(30usize);
+    let pause = arguments
+        .iter()
+        .position(|a| a == "--pause")
+        .and_then(|at| arguments.get(at + 1)?.parse().ok())
+        .map_or(Duration::ZERO, Duration::from_millis);
     let enforce = arguments.iter().any(|a| a == "--enforce");
     if !nix::unistd::geteuid().is_root() {
         println!("run_rm: needs root; nothing measured");
         return ExitCode::from(u8::from(enforce));
     }
-    match measure(rounds) {
+    match measure(rounds, pause) {
         Ok(contestants) => {
-            let met = report(&contestants, rounds);
+            let met = report(&contestants, rounds, pause);
             ExitCode::from(u8::from(enforce && !met))
         }
         Err(error) => {
@@ -59,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(rounds: usize) -> io::Result<Vec<Contestant>> {
+fn measure(rounds: usize, pause: Duration) -> io::Result<Vec<Contestant>> {
     let arena = Arena::new()?;
     let mut contestants = arena.contestants()?;
     for contestant in &mut contestants {
@@ -73,6 +80,8 @@ fn measure(rounds: usize) -> io::Result<Vec<Contestant>> {
     for _ in 0..rounds {
         shuffle(&mut order, &mut seed);
         for &turn in &order {
+            // No synchronisation: the machine is to come to rest, whatever the one before has left to do.
+            std::thread::sleep(pause);
             let time = once(&contestants[turn])?;
             contestants[turn].times.push(time);
         }
@@ -114,8 +123,8 @@ fn median(times: &[Duration]) -> f64 {
 }
 
 /// Prints the figures; whether all bars that could be measured were met.
-fn report(contestants: &[Contestant], rounds: usize) -> bool {
-    println!("a whole run of a no-op, start to end, {rounds} rounds in turns (ms)\n");
+fn report(contestants: &[Contestant], rounds: usize, pause: Duration) -> bool {
+    println!("a whole run of a no-op, start to end, {rounds} rounds in turns, {pause:?} between two (ms)\n");
     println!("{:<24}{:>9}{:>9}{:>9}", "", "median", "least", "most");
     for c in contestants {
         let ms = |t: Option<&Duration>| t.map_or(f64::NAN, |t| t.as_secs_f64() * 1000.0);
