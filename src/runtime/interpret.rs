@@ -269,6 +269,12 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
     /// Looks for the program as a shell does, then becomes it.
     fn exec(&mut self, argv: &[String], envp: &[String]) -> Result<Ret, StepError> {
         let name = argv.first().map_or("", String::as_str);
+        // A descriptor of the host reached through /proc/self/fd must not be where the command starts
+        // (CVE-2024-21626): outside of the root the kernel answers `(unreachable)` (getcwd(2)).
+        if !std::env::current_dir().is_ok_and(|at| at.is_absolute()) {
+            return Err(StepError::exec(name, Errno::EACCES, 126, "its working directory is not in the container"));
+        }
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         let pathname = find(name, envp)?;
         let call = Call::Execve { pathname, argv: argv.to_vec(), envp: envp.to_vec() };
         match self.call(call) {

@@ -123,6 +123,7 @@ pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
     init.extend(pivot(request));
     init.extend(mounts.inside);
     init.extend(leave_host());
+    init.extend(mounts.host_is_gone);
     init.extend(identity(request.spec, flags));
     if process.terminal().unwrap_or(false) {
         let size = process.console_size();

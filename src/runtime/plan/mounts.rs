@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 pub(super) struct Mounts {
     pub while_host_is_visible: Program,
     pub inside: Program,
+    /// Where the image decides what a path means (its symlinks are followed): only when nothing of the host is left,
+    /// since until then `/..` is the old root, which lies on the new one.
+    pub host_is_gone: Program,
 }
 
 /// The devices of every container (OCI runtime spec, Default Devices): name, major, minor.
@@ -30,7 +33,7 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Result<Mounts, PlanError> {
-    let mut plan = Mounts { while_host_is_visible: vec![], inside: vec![] };
+    let mut plan = Mounts { while_host_is_visible: vec![], inside: vec![], host_is_gone: vec![] };
     let list = request.spec.mounts().clone().unwrap_or_default();
     let mut next = slot::BINDS;
     for mount in &list {
@@ -52,13 +55,17 @@ pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Result<Mounts, PlanE
     if let Some(cwd) = request.spec.process().as_ref().map(|p| p.cwd().clone())
         && cwd != Path::new("/")
     {
-        plan.inside.push(Step::new(
+        plan.host_is_gone.push(Step::new(
             "the working directory, made where the image has none",
             Act::MountPoint { path: cwd, kind: Place::Directory },
         ));
     }
     if request.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
-        plan.inside.push(remount("/".into(), MsFlags::MS_RDONLY, "the root file system is read-only, as asked for"));
+        plan.host_is_gone.push(remount(
+            "/".into(),
+            MsFlags::MS_RDONLY,
+            "the root file system is read-only, as asked for",
+        ));
     }
     Ok(plan)
 }
@@ -175,14 +182,14 @@ fn bind(plan: &mut Mounts, bundle: &Path, mount: &Mount, at: u16) -> Result<(), 
         )
         .save(at),
     );
-    plan.inside.push(mount_point(destination.clone(), Place::Like(at)));
-    plan.inside.push(Step::call(
+    plan.host_is_gone.push(mount_point(destination.clone(), Place::Like(at)));
+    plan.host_is_gone.push(Step::call(
         "the host's file or directory, seen from inside the container",
         Call::MoveMount { from_dfd: Fd::Slot(at), to_dfd: Fd::Cwd, to_pathname: destination.clone() },
     ));
     let kept = flags - MsFlags::MS_BIND - MsFlags::MS_REC;
     if !kept.is_empty() {
-        plan.inside.push(remount(destination, kept, "with the options that were asked for"));
+        plan.host_is_gone.push(remount(destination, kept, "with the options that were asked for"));
     }
     Ok(())
 }

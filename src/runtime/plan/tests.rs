@@ -143,6 +143,19 @@ proptest! {
     }
 }
 
+/// Until the old root is let go of it lies on the new one, and `/..` leads to it.
+#[test]
+fn what_the_image_decides_comes_after_the_host_is_gone() {
+    use crate::runtime::program::Place;
+    for facts in [facts(false), facts(true), unified()] {
+        let plan = planned(&spec(&CAPS, true, 0), &facts);
+        let gone = position(&plan.init, |c| matches!(c, Call::Umount2 { .. })).unwrap();
+        let theirs = |s: &Step| matches!(s.act, Act::MountPoint { kind: Place::Like(_) | Place::Directory, .. });
+        assert!(!plan.init[..gone].iter().any(theirs));
+        assert_eq!(plan.init[gone..].iter().filter(|s| theirs(s)).count(), 2);
+    }
+}
+
 #[test]
 fn groups_change_before_the_user_does() {
     let plan = planned(&spec(&CAPS, false, 1000), &facts(false));
