@@ -144,6 +144,11 @@ impl<'k, K: Kernel> Shim<'k, K> {
     pub(super) fn serve(mut self) -> ExitCode {
         let mut buffer = vec![0u8; 64 * 1024];
         while self.exited.is_none() || !self.outputs.is_empty() {
+            if self.exited.is_some() && self.attached.iter().any(Attached::is_full) {
+                // Output is not read for as long as somebody is full: who does not read now must not keep the end.
+                self.flush_attached();
+                self.attached.retain(|a| !a.is_full());
+            }
             self.turn(&mut buffer);
         }
         if let Some(log) = &mut self.log {
@@ -338,6 +343,13 @@ impl<'k, K: Kernel> Shim<'k, K> {
 
     /// Everybody attached gets all of the output; who does not read it in time is left behind.
     fn last_words(&mut self) {
+        self.flush_attached();
+        self.attached.iter_mut().for_each(Attached::close);
+        self.attached.clear();
+    }
+
+    /// Sends what is queued, for a bounded time.
+    fn flush_attached(&mut self) {
         let deadline = Instant::now() + LAST_WORDS;
         self.attached.iter_mut().for_each(Attached::flush);
         while self.attached.iter().any(|a| a.wants_write() && !a.gone()) {
@@ -352,8 +364,6 @@ impl<'k, K: Kernel> Shim<'k, K> {
             let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::NONE));
             self.attached.iter_mut().for_each(Attached::flush);
         }
-        self.attached.iter_mut().for_each(Attached::close);
-        self.attached.clear();
     }
 
     /// Writes how it ended, takes away what is left, tells everybody.
@@ -441,6 +451,8 @@ fn socket_path(start: &Start) -> PathBuf {
 fn listen_on(path: &Path) -> io::Result<OwnedFd> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(directory)?;
+    // Who may connect may kill and type: nobody but the engine's own user, whatever the umask is.
+    std::fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -53,13 +53,13 @@ fn the_window_has_the_clients_size_and_follows_it() {
     terminal.expect("33 101\r\n/dev/pts/0\r\n");
     prompt(&mut terminal);
     // bash learns of the new size by SIGWINCH; the trap tells when it has come.
-    terminal.send("trap 'echo now $(stty size)' WINCH; echo ready\r");
-    terminal.expect("\rready\r\n");
-    prompt(&mut terminal);
+    // It reads until then, since a trap waits for the end of the command at hand.
+    terminal.send("trap 'echo now $(stty size); d=1' WINCH; echo ready; while [ -z \"$d\" ]; do read -t 0.1 x; done\r");
+    terminal.expect("ready\r\n");
     terminal.resize(40, 120);
-    terminal.send("\r");
     terminal.expect("now 40 120");
-    terminal.send("exit\r");
+    prompt(&mut terminal);
+    terminal.send("exit 0\r");
     assert_eq!(terminal.end().0, 0);
 }
 
