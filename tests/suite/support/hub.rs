@@ -40,12 +40,25 @@ impl HubStore {
             .clone()
     }
 
-    /// The image: through an index, if it is one.
-    pub fn image(&self, name: &str) -> Image {
-        let mut manifest = self.json(self.descriptor(name)["digest"].as_str().unwrap());
-        if let Some(children) = manifest["manifests"].as_array() {
-            manifest = self.json(children[0]["digest"].as_str().unwrap());
+    /// The manifest for this machine: through an index, if it is one.
+    fn manifest(&self, name: &str) -> Value {
+        let manifest = self.json(self.descriptor(name)["digest"].as_str().unwrap());
+        match manifest["manifests"].as_array() {
+            Some(children) => self.json(children[0]["digest"].as_str().unwrap()),
+            None => manifest,
         }
+    }
+
+    /// The image's config, as it is, and its digest: the image's id.
+    pub fn config(&self, name: &str) -> (String, Vec<u8>) {
+        let manifest = self.manifest(name);
+        let digest = manifest["config"]["digest"].as_str().unwrap().to_owned();
+        let bytes = self.blob(&digest);
+        (digest, bytes)
+    }
+
+    pub fn image(&self, name: &str) -> Image {
+        let manifest = self.manifest(name);
         let layers = manifest["layers"].as_array().unwrap();
         Image {
             layers: layers

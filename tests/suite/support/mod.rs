@@ -1,5 +1,7 @@
-//! What the tests share: a hermetic environment ([`Lab`]), the leak check ([`leaks`]), visible skips ([`need`]).
+//! What the tests share: a hermetic environment ([`Lab`]), the leak check ([`leaks`]), visible skips ([`need`]),
+//! a real dockerd to compare with ([`beside`]).
 
+pub mod beside;
 pub mod hub;
 pub mod lab;
 pub mod leaks;
@@ -7,6 +9,7 @@ pub mod need;
 pub mod terminal;
 pub mod upstream;
 
+pub use beside::Beside;
 pub use lab::{Answer, Lab};
 pub use need::need;
 

@@ -8,6 +8,10 @@ pub enum Need {
     Root,
     Strace,
     DockerCli,
+    /// A real Docker engine to start beside rdock: dockerd, containerd, runc, the docker command, ip.
+    Dockerd,
+    /// Any other program that something is tried with, such as skopeo.
+    Program(&'static str),
     /// util-linux: setpriv, unshare
     UtilLinux,
     /// Somebody else than root, who may make user namespaces.
@@ -22,14 +26,17 @@ impl Need {
             Need::Root => (!nix::unistd::geteuid().is_root()).then(|| "needs root".to_owned()),
             Need::Strace => program("strace").or_else(strace_may_not_trace),
             Need::DockerCli => program("docker"),
+            Need::Dockerd => ["docker", "dockerd", "containerd", "runc", "ip", "unshare"].into_iter().find_map(program),
+            Need::Program(name) => program(name),
             Need::UtilLinux => program("setpriv").or_else(|| program("unshare")),
             Need::OrdinaryUser => Need::Root.missing().or_else(|| program("setpriv")).or_else(no_user_namespaces),
         }
     }
 
-    /// Whether `.ci/run` sees to it, so that its absence there is a failure and not a skip.
+    /// Whether `.ci/run` sees to it, so that its absence there is a failure and not a skip. Other engines and tools
+    /// are installed there too if that works: they are for comparing, and too big to depend on.
     fn ci_provides(self) -> bool {
-        !matches!(self, Need::DockerCli)
+        !matches!(self, Need::DockerCli | Need::Dockerd | Need::Program(_))
     }
 }
 
@@ -85,7 +92,7 @@ fn no_user_namespaces() -> Option<String> {
 
 #[test]
 fn what_is_there_is_not_missing() {
-    assert!(need(&[]));
+    assert!(need(&[Need::Program("sh")]));
     assert!(on_path("sh"));
     assert!(!on_path("no-such-program"));
 }
