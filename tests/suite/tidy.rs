@@ -419,16 +419,12 @@ fn no_test_file_is_forgotten() {
     let suite = std::fs::read_to_string(root().join("tests/suite.rs")).unwrap();
     let mut wrong = Vec::new();
     for source in sources("tests/") {
-        let below = source.path.trim_start_matches("tests/");
-        let (file, mother) = match below.split('/').collect::<Vec<_>>()[..] {
-            ["suite.rs"] => continue,
-            ["suite", file] => (file.trim_end_matches(".rs"), suite.clone()),
-            ["suite", dir, "mod.rs"] => (dir, suite.clone()),
-            ["suite", dir, file] => {
-                let mother = root().join("tests/suite").join(dir).join("mod.rs");
-                (file.trim_end_matches(".rs"), std::fs::read_to_string(mother).unwrap_or_default())
-            }
-            _ => ("", String::new()),
+        // `a/b.rs` and `a/b/mod.rs` are taken in by `a/mod.rs`; at the top that is `suite.rs`.
+        let below = source.path.trim_start_matches("tests/").trim_end_matches(".rs").trim_end_matches("/mod");
+        let Some((dir, file)) = below.rsplit_once('/') else { continue };
+        let mother = match dir {
+            "suite" => suite.clone(),
+            _ => std::fs::read_to_string(root().join("tests").join(dir).join("mod.rs")).unwrap_or_default(),
         };
         if !mother.contains(&format!("mod {file};")) {
             wrong.push(format!("{}: no module takes it in", source.path));
