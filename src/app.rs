@@ -10,6 +10,7 @@ use crate::daemon::joints::{LocalImages, ToldByShims};
 use crate::daemon::place::Place;
 use crate::daemon::sources::{HubConfig, Sources};
 use crate::daemon::{self, Engine};
+use crate::events::Bus;
 use crate::images::{Images, WritableLayers};
 use crate::kernel::Kernel;
 use crate::kernel::linux::LinuxKernel;
@@ -148,7 +149,8 @@ async fn engine(
     let sources = Arc::new(Sources::new(hub));
     let options = crate::images::Options { rootless: rootless.is_some(), userxattr: rootless.is_some() };
     let images = Images::open(&home.data, kernel.clone(), sources.clone(), options).map_err(|e| e.to_string())?;
-    let images = Arc::new(images);
+    let events = Bus::new();
+    let images = Arc::new(images.telling(events.clone()));
     let leftovers = Leftovers::new(kernel.clone());
     let parts = Parts {
         data: home.data.join("containers"),
@@ -159,10 +161,11 @@ async fn engine(
         leftovers: leftovers.clone(),
         shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}-spare", home.tag())), leftovers)),
         producers: Some(Arc::new(ToldByShims(traces.clone()))),
+        events: events.clone(),
     };
     let containers = Containers::open(parts).await.map_err(|e| e.to_string())?;
     let about = Arc::new(About { id: home.tag(), data: home.data.clone(), rootless });
-    Ok(Engine { images, containers, sources, traces, about })
+    Ok(Engine { images, containers, sources, traces, events, about })
 }
 
 /// The daemon's configuration file: JSON.

@@ -7,6 +7,7 @@
 //! | ------------ | ------------------------------------------------------------------ | ---------- |
 //! | `trace`      | one event type, the `tracing` layer, transports, renderers         | nothing (anyone may use it) |
 //! | `oci`        | references, digests, chain ids, media types                        | nothing (anyone may use it) |
+//! | `events`     | what has happened to containers, images, …, for who listens        | nothing (anyone may use it) |
 //! | `ui`         | colours, tables, progress                                          | nothing (`cli`, `lab`) |
 //! | `kernel`     | every effect on the system, as a value; Linux and decorators       | `trace` |
 //! | `runtime`    | OCI spec → program of kernel calls; the interpreter; init          | `kernel` |
@@ -28,6 +29,7 @@ pub mod client;
 pub mod containers;
 pub mod content;
 pub mod daemon;
+pub mod events;
 pub mod images;
 pub mod kernel;
 pub mod oci;

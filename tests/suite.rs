@@ -10,6 +10,7 @@ mod suite {
     mod beside;
     mod docker_cli;
     mod endurance;
+    mod events;
     mod explain;
     mod failures;
     mod hardening;

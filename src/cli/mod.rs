@@ -19,11 +19,13 @@ mod attach;
 mod config;
 mod create;
 pub mod daemon;
+mod events;
 pub mod hub;
 mod images;
 mod info;
 mod inspect;
 mod kill;
+mod moment;
 mod ps;
 mod pull;
 mod rm;
@@ -59,6 +61,7 @@ const COMMANDS: &[(&str, &[Entry])] = &[
         &[
             Entry::of::<attach::Attach>(),
             Entry::of::<create::Create>(),
+            Entry::of::<events::Events>(),
             Entry::of::<inspect::Inspect>(),
             Entry::of::<kill::Kill>(),
             Entry::of::<rm::Rm>(),

@@ -20,6 +20,13 @@ pub fn seconds_since(at: &str) -> u64 {
         .map_or(0, |s| u64::try_from(s).unwrap_or(0))
 }
 
+/// Whole seconds from one time to a later one; 0 for what is no time.
+pub fn seconds_between(from: &str, to: &str) -> u64 {
+    let parse = |at| OffsetDateTime::parse(at, &Rfc3339).ok();
+    let span = parse(from).zip(parse(to)).map_or(0, |(from, to)| (to - from).whole_seconds());
+    u64::try_from(span).unwrap_or(0)
+}
+
 /// A span of time in a few words, with the steps that Docker's clients and servers use.
 pub fn in_words(seconds: u64) -> String {
     const MINUTE: u64 = 60;
@@ -74,5 +81,7 @@ mod tests {
         assert!(unix_seconds(&now()) > 1_700_000_000);
         assert!(seconds_since(&now()) < 60);
         assert_eq!(unix_seconds("no time"), 0);
+        assert_eq!(seconds_between("2026-01-01T00:00:00.9Z", "2026-01-01T00:00:02.1Z"), 1);
+        assert_eq!(seconds_between("2026-01-01T00:00:02Z", "2026-01-01T00:00:00Z"), 0);
     }
 }

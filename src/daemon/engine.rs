@@ -2,6 +2,7 @@
 
 use super::sources::Sources;
 use crate::containers::Containers;
+use crate::events::Bus;
 use crate::images::Images;
 use crate::trace;
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ pub struct Engine {
     pub sources: Arc<Sources>,
     /// Explanations by trace id.
     pub traces: Arc<trace::transport::Hub>,
+    /// What has happened, for who listens.
+    pub events: Bus,
     pub about: Arc<About>,
 }
 

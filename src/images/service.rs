@@ -8,6 +8,7 @@ use super::snapshots::{SnapshotError, Snapshots};
 use super::store::{Catalog, Image, ImageError, ImageSummary, Removed};
 use super::unpack::Options;
 use crate::content::{ContentError, Store};
+use crate::events::{Attributes, Bus, Kind};
 use crate::kernel::Kernel;
 use crate::oci::Reference;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub struct Images {
     remote: Arc<dyn Remote>,
     /// Pulls share it, a removal has it alone: nothing that a pull has found to exist goes away under it.
     gate: RwLock<()>,
+    events: Bus,
 }
 
 impl Images {
@@ -41,7 +43,31 @@ impl Images {
     ) -> Result<Images, OpenError> {
         let store = Arc::new(Store::open(data.join("content"))?);
         let snapshots = Snapshots::open(data.join("snapshots"), kernel)?;
-        Ok(Images { layers: Arc::new(Layers::new(store, snapshots, options)), remote, gate: RwLock::new(()) })
+        let layers = Arc::new(Layers::new(store, snapshots, options));
+        Ok(Images { layers, remote, gate: RwLock::new(()), events: Bus::new() })
+    }
+
+    /// Publishes there what it does from now on.
+    #[must_use]
+    pub fn telling(self, events: Bus) -> Images {
+        Images { events, ..self }
+    }
+
+    /// Publishes what has been done to an image: its id, or the reference that was pulled; and its name.
+    pub fn tell(&self, action: &str, id: &str, name: &str) {
+        let mut attributes: Attributes = match self.get(id) {
+            Ok(image) => image
+                .config
+                .config()
+                .as_ref()
+                .and_then(|c| c.labels().clone())
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            Err(_) => Attributes::new(),
+        };
+        attributes.insert("name".into(), name.into());
+        self.events.publish(Kind::Image, action, id, attributes);
     }
 
     /// Gets the image from its registry; `platform` as `linux/arm64`, this machine's if there is none.
@@ -59,7 +85,9 @@ impl Images {
             platform: platform(platform_name)?,
             progress: Progress::new(progress),
         };
-        pull.run().await
+        let pulled = pull.run().await?;
+        self.tell("pull", &pulled.reference.familiar(), &pulled.reference.familiar_name());
+        Ok(pulled)
     }
 
     /// All images, the youngest first.
@@ -85,7 +113,16 @@ impl Images {
     /// Takes the name away, and with the last name the image. That no container needs it is for the caller to know.
     pub async fn remove(&self, name_or_id: &str) -> Result<Vec<Removed>, ImageError> {
         let _gate = self.gate.write().await;
-        self.catalog().remove(name_or_id)
+        let id = self.get(name_or_id)?.id.to_string();
+        let removed = self.catalog().remove(name_or_id)?;
+        for removed in &removed {
+            match removed {
+                Removed::Untagged(_) => self.tell("untag", &id, &id),
+                Removed::Deleted(digest) if digest.to_string() == id => self.tell("delete", &id, &id),
+                Removed::Deleted(_) => {}
+            }
+        }
+        Ok(removed)
     }
 
     /// The content store of the images.

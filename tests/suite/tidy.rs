@@ -501,7 +501,7 @@ fn types_are_not_effects() {
 #[test]
 fn the_table_is_read_as_it_is_meant() {
     let (law, free) = law();
-    assert_eq!(free, BTreeSet::from(["oci".to_owned(), "trace".to_owned()]));
+    assert_eq!(free, BTreeSet::from(["events".to_owned(), "oci".to_owned(), "trace".to_owned()]));
     assert_eq!(law["app"], None);
     assert_eq!(law["kernel"], Some(BTreeSet::from(["trace".to_owned()])));
     assert_eq!(law["ui"], Some(BTreeSet::new()));

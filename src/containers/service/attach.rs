@@ -36,7 +36,13 @@ impl Containers {
     pub async fn attach(&self, id_or_name: &str, options: AttachOptions) -> Result<UnixStream, ContainerError> {
         let entry = self.inner.find(id_or_name)?;
         let asked = id_or_name.to_owned();
-        to_the_end(async move { attach(&entry, &asked, options).await }).await
+        let inner = self.inner.clone();
+        to_the_end(async move {
+            let stream = attach(&entry, &asked, options).await?;
+            inner.tell(&entry.record(), "attach", []);
+            Ok(stream)
+        })
+        .await
     }
 }
 

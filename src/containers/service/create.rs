@@ -67,8 +67,10 @@ impl Inner {
         self.make(record.clone(), image).await?;
         // The entry and the end of the reservation are one step for everybody who looks.
         let mut table = lock(&self.table);
-        table.entries.insert(id.clone(), Entry::new(record));
+        let entry = Entry::new(record);
+        table.entries.insert(id.clone(), entry.clone());
         drop(table);
+        self.tell(&entry.record(), "create", []);
         let mut reserved = reserved;
         reserved.kept = true;
         Ok(CreateAnswer { id, warnings })

@@ -1,6 +1,6 @@
 //! The end of a container: seen, written down, told, cleaned up after.
 
-use super::super::clock::now;
+use super::super::clock::{now, seconds_between};
 use super::super::ending::{self, End};
 use super::super::shim_client::{Ended, ShimProcess};
 use super::super::state::LOST_EXIT_CODE;
@@ -75,6 +75,17 @@ impl Inner {
             self.clean_run_dir(&entry.id).await;
         }
         let exit_code = record.state.exit_code;
+        if record.state.oom_killed {
+            self.tell(&record, "oom", []);
+        }
+        self.tell(
+            &record,
+            "die",
+            [
+                ("execDuration", seconds_between(&record.state.started_at, &record.state.finished_at).to_string()),
+                ("exitCode", exit_code.to_string()),
+            ],
+        );
         entry.life.send_modify(|life| {
             life.up = false;
             life.ends += 1;

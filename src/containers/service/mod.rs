@@ -32,6 +32,7 @@ use super::names;
 use super::shim_client::{Client, Launch, lock};
 use super::state::IllegalTransition;
 use super::store::{Record, Store, StoreError};
+use crate::events::{Attributes, Bus, Kind};
 use crate::images::WritableLayers;
 use crate::shim::leftovers::Leftovers;
 use crate::shim::protocol::{Attach, TraceContext};
@@ -63,6 +64,7 @@ pub struct Parts {
     pub leftovers: Leftovers,
     pub shims: Arc<dyn Launch>,
     pub producers: Option<Arc<dyn Producers>>,
+    pub events: Bus,
 }
 
 /// All containers of a home. Cheap to clone; clones are the same containers.
@@ -80,6 +82,7 @@ struct Inner {
     leftovers: Leftovers,
     shims: Arc<dyn Launch>,
     producers: Option<Arc<dyn Producers>>,
+    events: Bus,
     table: Mutex<Table>,
 }
 
@@ -213,6 +216,16 @@ impl Inner {
         Ok(next)
     }
 
+    /// Publishes what has been done to a container, with its labels, name and image (as moby does).
+    fn tell<const N: usize>(&self, record: &Record, action: impl Into<String>, besides: [(&str, String); N]) {
+        let labels = record.config.labels.iter().flatten();
+        let mut attributes: Attributes = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+        attributes.insert("image".into(), record.config.image.clone().unwrap_or_default());
+        attributes.insert("name".into(), record.name.clone());
+        attributes.extend(besides.map(|(key, value)| (key.to_owned(), value)));
+        self.events.publish(Kind::Container, action, &record.id, attributes);
+    }
+
     async fn save(&self, record: Arc<Record>) -> Result<(), ContainerError> {
         let store = self.store.clone();
         blocking(move || store.save(&record).map_err(ContainerError::from)).await
@@ -237,11 +250,12 @@ impl Containers {
     /// # Errors
     /// When `data/containers` can't be made or read.
     pub async fn open(parts: Parts) -> Result<Containers, OpenError> {
-        let Parts { data, run, tag, images, layers, leftovers, shims, producers } = parts;
+        let Parts { data, run, tag, images, layers, leftovers, shims, producers, events } = parts;
         let store = Store::open(data)?;
         let loaded = store.load()?;
-        let inner =
-            Arc::new(Inner { run, tag, store, images, layers, leftovers, shims, producers, table: Mutex::default() });
+        let table = Mutex::default();
+        let inner = Inner { run, tag, store, images, layers, leftovers, shims, producers, events, table };
+        let inner = Arc::new(inner);
         inner.restore(loaded).await;
         Ok(Containers { inner })
     }

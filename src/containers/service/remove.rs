@@ -2,7 +2,6 @@
 
 use super::super::state::Status;
 use super::*;
-use crate::shim::protocol::Request;
 use crate::trace::{self, Actor};
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -58,10 +57,8 @@ impl Inner {
 
     async fn kill_and_wait(&self, entry: &Entry) -> Result<(), ContainerError> {
         let mut life = entry.life.subscribe();
-        if let Some(shim) = entry.shim() {
-            // That it can't be killed any more means that it is ending.
-            let _ = shim.ask(&Request::Kill { signal: libc::SIGKILL }, vec![]).await;
-        }
+        // That it can't be killed any more means that it is ending.
+        let _ = self.send(entry, libc::SIGKILL).await;
         let ended = life.wait_for(|life| !life.up);
         match tokio::time::timeout(KILL_PATIENCE, ended).await {
             Ok(_) => Ok(()),
@@ -119,6 +116,7 @@ impl Inner {
             life.up = false;
             life.removed = true;
         });
+        self.tell(&record, "destroy", []);
         Ok(())
     }
 

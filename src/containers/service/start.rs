@@ -86,17 +86,21 @@ impl Inner {
     /// Writes down that it runs, tells it, and watches for the end.
     async fn note_start(self: &Arc<Inner>, entry: &Arc<Entry>, up: Up) -> Result<(), ContainerError> {
         let Up { client, process, pid, at } = up;
-        if let Err(error) = self.commit(entry, |record| record.state.started(pid, &at)).await {
-            // A container that the next daemon would not know of must not run.
-            let _ = client.ask(&Request::Kill { signal: libc::SIGKILL }, vec![]).await;
-            let _ = tokio::time::timeout(KILL_PATIENCE, client.ended()).await;
-            drop(client);
-            process.reap().await;
-            self.note_failure(entry, &error).await;
-            return Err(error);
-        }
+        let record = match self.commit(entry, |record| record.state.started(pid, &at)).await {
+            Ok(record) => record,
+            Err(error) => {
+                // A container that the next daemon would not know of must not run.
+                let _ = client.ask(&Request::Kill { signal: libc::SIGKILL }, vec![]).await;
+                let _ = tokio::time::timeout(KILL_PATIENCE, client.ended()).await;
+                drop(client);
+                process.reap().await;
+                self.note_failure(entry, &error).await;
+                return Err(error);
+            }
+        };
         *lock(&entry.shim) = Some(client.clone());
         entry.life.send_modify(|life| life.up = true);
+        self.tell(&record, "start", []);
         let (inner, entry) = (self.clone(), entry.clone());
         tokio::spawn(async move { inner.watch(entry, client, process).await }.in_current_span());
         Ok(())

@@ -154,6 +154,7 @@ impl Lab {
             leftovers: Leftovers::new(kernel),
             shims: stage.clone(),
             producers: None,
+            events: Bus::new(),
         };
         let containers = Containers::open(parts).await.unwrap();
         Lab { dir, stage, images, containers }

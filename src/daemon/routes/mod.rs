@@ -2,6 +2,7 @@
 
 mod attach;
 mod containers;
+mod events;
 mod images;
 mod query;
 mod system;
@@ -17,6 +18,7 @@ pub fn router(engine: Engine) -> Router {
         .merge(images::routes())
         .merge(containers::routes())
         .merge(attach::routes())
+        .merge(events::routes())
         .merge(traces::routes())
         .fallback(serve::not_found)
         .method_not_allowed_fallback(serve::not_found)

@@ -24,6 +24,19 @@ pub fn number<T: std::str::FromStr>(params: &Params, name: &str) -> Result<Optio
     parsed.transpose()
 }
 
+/// A moment, `1136073845` or `1136073845.000000001`: nanoseconds since 1970.
+pub fn moment(params: &Params, name: &str) -> Result<Option<i64>, Refusal> {
+    let parse = |value: &str| {
+        let (seconds, fraction) = value.split_once('.').unwrap_or((value, ""));
+        let wrong = |part: &str| Refusal::bad(format!("strconv.ParseInt: parsing {part:?}: invalid syntax"));
+        let digits = fraction.bytes().all(|b| b.is_ascii_digit()) && fraction.len() <= 9;
+        let nanos = format!("{fraction:0<9}").parse::<i64>().ok().filter(|_| digits).ok_or_else(|| wrong(fraction))?;
+        let seconds = seconds.parse::<i64>().map_err(|_| wrong(seconds))?;
+        Ok(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+    };
+    text(params, name).map(parse).transpose()
+}
+
 /// `filters`: `{"status":{"exited":true}}`, or the older `{"status":["exited"]}`.
 pub fn filters(params: &Params) -> Result<HashMap<String, Vec<String>>, Refusal> {
     let Some(json) = text(params, "filters") else { return Ok(HashMap::new()) };
@@ -57,6 +70,15 @@ mod tests {
             assert_eq!(flag(&params(&[("all", value)]), "all"), on, "{value}");
         }
         assert!(!flag(&params(&[]), "all"));
+    }
+
+    #[test]
+    fn moments_have_seconds_and_nanoseconds() {
+        let read = |value: &str| moment(&params(&[("since", value)]), "since");
+        assert_eq!(read("1136073845.000000001"), Ok(Some(1_136_073_845_000_000_001)));
+        assert_eq!((read("5"), read("5.5"), read("")), (Ok(Some(5_000_000_000)), Ok(Some(5_500_000_000)), Ok(None)));
+        assert_eq!(read("soon").unwrap_err().message, "strconv.ParseInt: parsing \"soon\": invalid syntax");
+        assert!(read("1.+2").is_err() && read("1.0000000001").is_err());
     }
 
     #[test]

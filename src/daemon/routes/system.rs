@@ -58,7 +58,7 @@ async fn info(State(engine): State<Engine>) -> Answer {
         "MemoryLimit": false, "SwapLimit": false, "CpuCfsPeriod": false, "CpuCfsQuota": false, "CPUShares": false,
         "CPUSet": false, "PidsLimit": false, "IPv4Forwarding": false, "Debug": false, "NFd": 0, "OomKillDisable": false,
         "NGoroutines": 0, "SystemTime": now(), "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs",
-        "CgroupVersion": cgroup_version(), "NEventsListener": 0,
+        "CgroupVersion": cgroup_version(), "NEventsListener": engine.events.listeners(),
     });
     let rest = json!({
         "KernelVersion": host.kernel, "OperatingSystem": operating_system(), "OSVersion": "", "OSType": "linux",
