@@ -100,6 +100,27 @@ pub struct ContainerLine {
     pub labels: BTreeMap<String, String>,
     pub size_rw: i64,
     pub size_root_fs: i64,
+    #[serde(deserialize_with = "null_is_default")]
+    pub mounts: Vec<MountLine>,
+    pub network_settings: NetworkLine,
+}
+
+/// A mount of a container, as lists have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MountLine {
+    /// Of a volume.
+    pub name: String,
+    pub source: String,
+    pub driver: String,
+}
+
+/// The networks of a container, as lists have them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkLine {
+    #[serde(deserialize_with = "null_is_default")]
+    pub networks: BTreeMap<String, serde_json::Value>,
 }
 
 /// A port of a container, published or not.
@@ -127,6 +148,10 @@ pub struct ImageLine {
     pub created: i64,
     /// Bytes, unpacked.
     pub size: i64,
+    /// Of the size, what other images have too; -1: not counted.
+    pub shared_size: i64,
+    /// How many containers use it; -1: not counted.
+    pub containers: i64,
 }
 
 #[cfg(test)]

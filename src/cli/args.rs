@@ -27,6 +27,8 @@ pub struct Shape<'a> {
     pub arity: Arity,
     /// Options may also come after arguments.
     pub interspersed: bool,
+    /// All ways to type the command, for its help; empty when there is one only.
+    pub aliases: &'a [&'a str],
 }
 
 /// A command line, sorted.
@@ -307,6 +309,7 @@ mod tests {
         usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         arity: Arity::AtLeast(1),
         interspersed: false,
+        aliases: &[],
     };
 
     fn read(line: &str) -> Result<String, String> {

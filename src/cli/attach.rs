@@ -28,6 +28,7 @@ pub struct Attach {
 
 impl Verb for Attach {
     const NAME: &'static str = "attach";
+    const ALIASES: &'static [&'static str] = &["container attach", "attach"];
     const ABOUT: &'static str = "Attach local standard input, output, and error streams to a running container";
     const USAGE: &'static str = "[OPTIONS] CONTAINER";
     const ARITY: Arity = Arity::Exactly(1);

@@ -20,6 +20,7 @@ pub struct Create {
 
 impl Verb for Create {
     const NAME: &'static str = "create";
+    const ALIASES: &'static [&'static str] = &["container create", "create"];
     const ABOUT: &'static str = "Create a new container";
     const USAGE: &'static str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
     const ARITY: Arity = Arity::AtLeast(1);

@@ -2,7 +2,9 @@
 
 use super::args::Arity;
 use super::error::Failure;
-use super::images::filters;
+use super::filter::{self, Condition};
+use super::format::{self, WHOLE_HELP};
+use super::template::Value as Data;
 use super::verb::{Verb, print};
 use super::{Context, moment};
 use serde_json::Value;
@@ -12,12 +14,8 @@ use serde_json::Value;
 pub struct Events {
     /// Filter output based on conditions provided
     #[arg(short = 'f', long, value_name = "filter")]
-    filter: Vec<String>,
-    /// Format output using a custom template:
-    /// 'json':             Print in JSON format
-    /// 'TEMPLATE':         Print output using the given Go template.
-    /// Refer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates
-    #[arg(long, value_name = "string")]
+    filter: Vec<Condition>,
+    #[arg(long, value_name = "string", help = WHOLE_HELP)]
     format: Option<String>,
     /// Show all events created since timestamp
     #[arg(long, value_name = "string")]
@@ -29,12 +27,13 @@ pub struct Events {
 
 impl Verb for Events {
     const NAME: &'static str = "events";
+    const ALIASES: &'static [&'static str] = &["system events", "events"];
     const ABOUT: &'static str = "Get real time events from the server";
     const USAGE: &'static str = "[OPTIONS]";
     const ARITY: Arity = Arity::None;
 
     fn run(self, cx: &Context) -> Result<u8, Failure> {
-        let filters = filters(&self.filter)?;
+        let filters = filter::json(&self.filter);
         let moment = |text: &Option<String>| match text.as_deref() {
             None | Some("") => Ok(None),
             Some(text) => moment::parse(text).map(Some).map_err(Failure::new),
@@ -55,8 +54,8 @@ impl Events {
     fn draw(&self, event: &Value) -> Result<String, Failure> {
         match self.format.as_deref() {
             None | Some("") => Ok(line(event)),
-            Some("json" | "{{json .}}") => Ok(format!("{event}\n")),
-            Some(_) => Err(Failure::new("this template is not understood: rdock's events know --format json only")),
+            Some(template) => format::whole("", template, &Data::Json(event.clone()))
+                .map_err(|e| Failure::new(format!("template parsing error: {e}"))),
         }
     }
 }

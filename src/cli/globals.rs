@@ -2,7 +2,7 @@
 
 use super::args::{self, Arity, Scanned, Shape};
 use super::error::Failure;
-use super::{COMMANDS, help};
+use super::{COMMANDS, GROUPS, groups, help};
 use crate::trace::render::{Format, Lang};
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
@@ -39,7 +39,7 @@ pub enum Read {
 }
 
 const SHAPE: Shape<'static> =
-    Shape { path: "rdock", usage: "[OPTIONS] COMMAND", arity: Arity::AtLeast(0), interspersed: false };
+    Shape { path: "rdock", usage: "[OPTIONS] COMMAND", arity: Arity::AtLeast(0), interspersed: false, aliases: &[] };
 
 fn command() -> Command {
     Command::new("rdock")
@@ -128,11 +128,18 @@ fn lang_from_env() -> Lang {
 /// `rdock --help`
 fn overview() -> String {
     let mut text = format!("Usage:  rdock {}\n\nA container engine that explains itself\n", SHAPE.usage);
-    let width = COMMANDS.iter().flat_map(|(_, e)| e.iter()).map(|e| e.name.len()).max().unwrap_or(0) + 2;
-    for (title, entries) in COMMANDS {
+    let lists: Vec<(&str, Vec<(&str, &str)>)> = COMMANDS
+        .iter()
+        .map(|(title, entries)| match *title {
+            groups::TITLE => (*title, GROUPS.to_vec()),
+            title => (title, entries.iter().filter(|e| !e.name.contains(' ')).map(|e| (e.name, e.about)).collect()),
+        })
+        .collect();
+    let width = lists.iter().flat_map(|(_, list)| list).map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    for (title, list) in lists {
         let _ = write!(text, "\n{title}:\n");
-        for entry in *entries {
-            let _ = writeln!(text, "  {:width$}{}", entry.name, entry.about);
+        for (name, about) in list {
+            let _ = writeln!(text, "  {name:width$}{about}");
         }
     }
     let columns = crate::client::terminal::size().map_or(80, |s| usize::from(s.columns));
@@ -179,7 +186,8 @@ mod tests {
         let Read::Done(text) = read(&["--help".into()]).unwrap() else { panic!() };
         for (_, entries) in COMMANDS {
             for entry in *entries {
-                assert!(text.contains(&format!("\n  {} ", entry.name)), "{}", entry.name);
+                let first = entry.name.split(' ').next().unwrap();
+                assert!(text.contains(&format!("\n  {first} ")), "{}", entry.name);
             }
         }
     }

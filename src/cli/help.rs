@@ -17,6 +17,10 @@ pub fn of_command(command: &Command, shape: &Shape<'_>, columns: Option<u16>) ->
     if let Some(about) = command.get_about() {
         let _ = write!(text, "\n{about}\n");
     }
+    if !shape.aliases.is_empty() {
+        let aliases: Vec<String> = shape.aliases.iter().map(|a| format!("rdock {a}")).collect();
+        let _ = write!(text, "\nAliases:\n  {}\n", aliases.join(", "));
+    }
     let options = options(command, columns.map_or(WIDTH, usize::from));
     if !options.is_empty() {
         let _ = write!(text, "\nOptions:\n{options}");
@@ -95,7 +99,7 @@ mod tests {
     use crate::cli::args::Arity;
 
     fn shape(usage: &'static str) -> Shape<'static> {
-        Shape { path: "docker rm", usage, arity: Arity::AtLeast(1), interspersed: true }
+        Shape { path: "docker rm", usage, arity: Arity::AtLeast(1), interspersed: true, aliases: &[] }
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use super::Context;
 use super::args::Arity;
 use super::error::Failure;
-use super::short::{ago, short_id};
+use super::filter::{self, Condition};
+use super::format::{Columns, LIST_HELP};
+use super::short::{ago, moment, short_id};
+use super::template::Record;
 use super::verb::{Verb, print};
 use crate::client::wire::ImageLine;
-use crate::ui::{Table, units};
-use std::collections::BTreeMap;
+use crate::ui::units;
+use serde_json::json;
 
 /// Lists images.
 #[derive(Debug, clap::Args)]
@@ -20,7 +23,9 @@ pub struct Images {
     digests: bool,
     /// Filter output based on conditions provided
     #[arg(short = 'f', long, value_name = "filter")]
-    filter: Vec<String>,
+    filter: Vec<Condition>,
+    #[arg(long, value_name = "string", help = LIST_HELP)]
+    format: Option<String>,
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
@@ -32,35 +37,42 @@ pub struct Images {
 
 impl Verb for Images {
     const NAME: &'static str = "images";
+    const ALIASES: &'static [&'static str] = &["image ls", "image list", "images"];
     const ABOUT: &'static str = "List images";
     const USAGE: &'static str = "[OPTIONS] [REPOSITORY[:TAG]]";
     const ARITY: Arity = Arity::AtMost(1);
 
     fn run(self, cx: &Context) -> Result<u8, Failure> {
         let mut conditions = self.filter.clone();
-        conditions.extend(self.repository.as_ref().map(|r| format!("reference={r}")));
-        let filters = filters(&conditions)?;
+        conditions.extend(self.repository.as_ref().map(|r| Condition::new("reference", r)));
         cx.block_on(async {
             let client = cx.client().await?;
-            let lines = client.image_list(self.all, filters.as_deref()).await?;
-            print(&self.draw(&lines))?;
+            let lines = client.image_list(self.all, filter::json(&conditions).as_deref()).await?;
+            print(&self.draw(&lines)?)?;
             Ok(0)
         })
     }
 }
 
-/// `key=value` conditions as the API wants them: `{"status":{"exited":true}}`.
-pub(super) fn filters(conditions: &[String]) -> Result<Option<String>, Failure> {
-    let mut by_key: BTreeMap<String, BTreeMap<&str, bool>> = BTreeMap::new();
-    for condition in conditions {
-        let Some((key, value)) = condition.split_once('=') else {
-            return Err(Failure::new(format!("invalid filter '{condition}': must be in the form key=value")));
-        };
-        by_key.entry(key.trim().to_ascii_lowercase()).or_default().insert(value.trim(), true);
-    }
-    let json = || serde_json::to_string(&by_key).map_err(Failure::new);
-    if by_key.is_empty() { Ok(None) } else { json().map(Some) }
-}
+const COLUMNS: Columns = Columns {
+    kind: "*formatter.imageContext",
+    table: r"table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}",
+    quiet: "{{.ID}}",
+    raw: "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n",
+    headings: &[
+        ("ID", "IMAGE ID"),
+        ("Repository", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("Digest", "DIGEST"),
+        ("CreatedSince", "CREATED"),
+        ("CreatedAt", "CREATED AT"),
+        ("Size", "SIZE"),
+        ("Containers", "CONTAINERS"),
+        ("VirtualSize", "SIZE"),
+        ("SharedSize", "SHARED SIZE"),
+        ("UniqueSize", "UNIQUE SIZE"),
+    ],
+};
 
 /// One line of the table: an image has one for each of its names.
 struct Named<'a> {
@@ -70,41 +82,51 @@ struct Named<'a> {
 }
 
 impl Images {
-    fn draw(&self, lines: &[ImageLine]) -> String {
-        let id = |line: &ImageLine| if self.no_trunc { line.id.clone() } else { short_id(&line.id).to_owned() };
-        let mut table = Table::new(self.head());
-        let mut ids = Vec::new();
-        for line in lines {
-            for name in self.names(line) {
-                let mut row = vec![name.repository.to_owned(), name.tag.to_owned()];
-                if self.digests {
-                    row.push(name.digest.to_owned());
-                }
-                row.extend([id(line), ago(line.created), units::size(line.size.max(0) as u64)]);
-                table.row(row);
-                ids.push(id(line));
+    fn draw(&self, lines: &[ImageLine]) -> Result<String, Failure> {
+        let rows = lines.iter().flat_map(|line| self.names(line).into_iter().map(|name| self.row(line, &name)));
+        let format = self.format.as_deref().filter(|f| !f.is_empty()).unwrap_or("table");
+        if !self.digests {
+            return COLUMNS.list(Some(format), self.quiet, rows);
+        }
+        match format {
+            "table" | "raw" if self.quiet => COLUMNS.render(COLUMNS.quiet, rows),
+            "table" => COLUMNS.render(&COLUMNS.table.replace(r"{{.Tag}}", r"{{.Tag}}\t{{.Digest}}"), rows),
+            "raw" => COLUMNS.render(&COLUMNS.raw.replace("image_id", "digest: {{.Digest}}\nimage_id"), rows),
+            f if f.starts_with("table") && !f.contains("{{.Digest}}") => {
+                COLUMNS.render(&format!(r"{f}\t{{{{.Digest}}}}"), rows)
             }
+            f => COLUMNS.render(f, rows),
         }
-        if self.quiet {
-            return ids.iter().map(|id| format!("{id}\n")).collect();
-        }
-        table.to_string()
     }
 
-    fn head(&self) -> Vec<String> {
-        let mut head = vec!["REPOSITORY", "TAG"];
-        if self.digests {
-            head.push("DIGEST");
-        }
-        head.extend(["IMAGE ID", "CREATED", "SIZE"]);
-        head.into_iter().map(str::to_owned).collect()
+    fn row(&self, line: &ImageLine, name: &Named<'_>) -> Record {
+        let number = |n: i64, text: String| if n < 0 { "N/A".to_owned() } else { text };
+        let size = |n: i64| units::size(n.max(0) as u64);
+        COLUMNS.row(json!({
+            "ID": if self.no_trunc { &line.id } else { short_id(&line.id) },
+            "Repository": name.repository,
+            "Tag": name.tag,
+            "Digest": name.digest,
+            "CreatedSince": ago(line.created),
+            "CreatedAt": moment(line.created),
+            "Size": size(line.size),
+            "Containers": number(line.containers, line.containers.to_string()),
+            "VirtualSize": units::size_exact(line.size.max(0) as u64),
+            "SharedSize": number(line.shared_size, size(line.shared_size)),
+            "UniqueSize": number(line.shared_size, size(line.size - line.shared_size)),
+        }))
+    }
+
+    /// Whether digests are asked for; a digest makes no line of its own for an image that has tags.
+    fn wants_digests(&self) -> bool {
+        self.digests || self.format.as_deref().is_some_and(|f| f.contains("{{.Digest}}"))
     }
 
     fn names<'a>(&self, line: &'a ImageLine) -> Vec<Named<'a>> {
         const NONE: &str = "<none>";
         let digest_of = |repository: &str| {
             let own = line.repo_digests.iter().filter_map(|d| d.split_once('@'));
-            own.filter(|(r, _)| *r == repository).map(|(_, d)| d).next().unwrap_or(NONE)
+            own.filter(|(r, _)| *r == repository && self.wants_digests()).map(|(_, d)| d).next().unwrap_or(NONE)
         };
         let tagged = line.repo_tags.iter().filter(|t| *t != "<none>:<none>").filter_map(|t| t.rsplit_once(':'));
         let mut names: Vec<Named<'a>> =
@@ -126,7 +148,15 @@ mod tests {
     use super::*;
 
     fn images() -> Images {
-        Images { all: false, digests: false, filter: vec![], no_trunc: false, quiet: false, repository: None }
+        Images {
+            all: false,
+            digests: false,
+            filter: vec![],
+            format: None,
+            no_trunc: false,
+            quiet: false,
+            repository: None,
+        }
     }
 
     fn line(tags: &[&str]) -> ImageLine {
@@ -136,33 +166,37 @@ mod tests {
             repo_digests: vec!["127.0.0.1:5055/mysql@sha256:62e9".into()],
             created: 0,
             size: 1_984_186,
+            ..ImageLine::default()
         }
     }
 
     #[test]
     fn empty_list_has_dockers_head() {
-        assert_eq!(images().draw(&[]), "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n");
+        assert_eq!(images().draw(&[]).unwrap(), "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n");
     }
 
     #[test]
     fn every_name_has_its_line() {
         let lines = [line(&["127.0.0.1:5055/mysql:latest", "127.0.0.1:5055/mysql:5.7"])];
-        let text = Images { digests: true, ..images() }.draw(&lines);
+        let text = Images { digests: true, ..images() }.draw(&lines).unwrap();
         assert_eq!(text.lines().count(), 3);
         assert!(text.contains("127.0.0.1:5055/mysql   5.7       sha256:62e9   dfb09d2d86fa   "), "{text}");
         assert!(text.ends_with("1.98MB\n"));
-        assert_eq!(Images { quiet: true, ..images() }.draw(&lines), "dfb09d2d86fa\ndfb09d2d86fa\n");
-        assert!(images().draw(&[line(&[])]).contains("127.0.0.1:5055/mysql   <none>    dfb09d2d86fa"));
+        assert_eq!(Images { quiet: true, ..images() }.draw(&lines).unwrap(), "dfb09d2d86fa\ndfb09d2d86fa\n");
+        assert!(images().draw(&[line(&[])]).unwrap().contains("127.0.0.1:5055/mysql   <none>    dfb09d2d86fa"));
     }
 
     #[test]
-    fn conditions_become_the_apis_json() {
-        let text = |list: &[&str]| filters(&list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
-        assert_eq!(text(&[]), Ok(None));
+    fn a_format_shows_what_it_names() {
+        let lines = [line(&["bb:latest"])];
+        let format = |text: &str| Images { format: Some(text.into()), ..images() }.draw(&lines);
+        assert_eq!(format("{{.Repository}}:{{.Tag}}").unwrap(), "bb:latest\n");
         assert_eq!(
-            text(&["status=exited", "status=created"]),
-            Ok(Some(r#"{"status":{"created":true,"exited":true}}"#.into()))
+            format(r"table {{.ID}}\t{{.Repository | upper}}").unwrap(),
+            "IMAGE ID       REPOSITORY\ndfb09d2d86fa   BB\n"
         );
-        assert!(text(&["nonsense"]).is_err());
+        let said = format("{{.Foo}}").unwrap_err().to_string();
+        let expected = r#"template parsing error: template: :1:2: executing "" at <.Foo>: can't evaluate field Foo in type *formatter.imageContext"#;
+        assert_eq!(said, expected);
     }
 }

@@ -3,23 +3,38 @@
 use super::Context;
 use super::args::Arity;
 use super::error::Failure;
+use super::format::{self, WHOLE_HELP};
+use super::template::{Record, Value as Data};
 use super::verb::{Verb, print};
 use crate::ui::units;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 /// Shows what the daemon knows about itself.
 #[derive(Debug, clap::Args)]
-pub struct Info {}
+pub struct Info {
+    #[arg(short = 'f', long, value_name = "string", help = WHOLE_HELP)]
+    format: Option<String>,
+}
 
 impl Verb for Info {
     const NAME: &'static str = "info";
+    const ALIASES: &'static [&'static str] = &["system info", "info"];
     const ABOUT: &'static str = "Display system-wide information";
     const USAGE: &'static str = "[OPTIONS]";
     const ARITY: Arity = Arity::None;
 
     fn run(self, cx: &Context) -> Result<u8, Failure> {
         cx.block_on(async {
+            if let Some(format) = self.format.as_deref().filter(|f| !f.is_empty()) {
+                let mut info = cx.client().await?.system_info().await?;
+                info["ClientInfo"] = json!({"Debug": false, "Version": env!("CARGO_PKG_VERSION")});
+                let info = Data::Record(Rc::new(Record::whole("system.dockerInfo", info)));
+                let shown = format::whole("", format, &info);
+                print(&shown.map_err(Failure::new)?)?;
+                return Ok(0);
+            }
             print(&format!("Client:\n Version:    {}\n\nServer:\n", env!("CARGO_PKG_VERSION")))?;
             let info = cx.client().await?.system_info().await?;
             print(&draw(&info))?;
@@ -121,7 +136,6 @@ fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn looks_like_dockers() {

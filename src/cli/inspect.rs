@@ -3,6 +3,8 @@
 use super::Context;
 use super::args::Arity;
 use super::error::Failure;
+use super::format::{self, WHOLE_HELP};
+use super::template::{Template, Value as Data};
 use super::verb::{Verb, print, tell};
 use crate::client::{Client, ClientError};
 use serde::Serialize as _;
@@ -11,6 +13,8 @@ use serde_json::Value;
 /// Inspects containers and images.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
+    #[arg(short = 'f', long, value_name = "string", help = WHOLE_HELP)]
+    format: Option<String>,
     /// Display total file sizes if the type is container
     #[arg(short = 's', long)]
     size: bool,
@@ -36,6 +40,7 @@ impl Verb for Inspect {
             Some("volume") => &["volumes"],
             Some(other) => return Err(Failure::new(format!("unknown type: {other:?}"))),
         };
+        check(self.format.as_deref())?;
         cx.block_on(async {
             let client = cx.client().await?;
             let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -45,12 +50,10 @@ impl Verb for Inspect {
                     None => missing.push(name.as_str()),
                 }
             }
-            print(&indented(&Value::Array(found))?)?;
-            for name in &missing {
-                let what = self.kind.as_deref().unwrap_or("object");
-                tell(format!("Error: No such {what}: {name}"));
-            }
-            Ok(u8::from(!missing.is_empty()))
+            let shown = show(&found, self.format.as_deref());
+            let what = self.kind.as_deref().unwrap_or("object");
+            let missing: Vec<String> = missing.iter().map(|name| format!("Error: No such {what}: {name}")).collect();
+            told(shown, &missing)
         })
     }
 }
@@ -72,6 +75,44 @@ impl Inspect {
         }
         Ok(None)
     }
+}
+
+/// Refuses a template that cannot be understood before anything is asked for, with a status of its own.
+pub(super) fn check(format: Option<&str>) -> Result<(), Failure> {
+    let wrong = |e| Failure::new(format!("template parsing error: {e}")).status(BAD_TEMPLATE);
+    Template::parse("", format.unwrap_or_default()).map(drop).map_err(wrong)
+}
+
+/// Docker's status for a template with bad syntax.
+const BAD_TEMPLATE: u8 = 64;
+
+/// What is known of several things: JSON, or each through the template.
+pub(super) fn show(found: &[Value], format: Option<&str>) -> Result<String, Failure> {
+    match format.unwrap_or_default() {
+        "" => indented(&Value::Array(found.to_vec())),
+        "json" => Ok(format!("{}\n", Value::Array(found.to_vec()))),
+        template => {
+            let mut text = String::new();
+            for value in found {
+                let one = format::whole("", template, &Data::Json(value.clone()));
+                text.push_str(&one.map_err(|e| Failure::new(format!("template parsing error: {e}")))?);
+            }
+            Ok(text)
+        }
+    }
+}
+
+/// Prints what was found, then what was not.
+pub(super) fn told(shown: Result<String, Failure>, missing: &[String]) -> Result<u8, Failure> {
+    match shown {
+        Ok(text) => print(&text)?,
+        Err(failure) => {
+            print("\n")?;
+            return Err(failure);
+        }
+    }
+    missing.iter().for_each(tell);
+    Ok(u8::from(!missing.is_empty()))
 }
 
 /// JSON with four spaces a level, as Docker prints it.

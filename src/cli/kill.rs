@@ -18,6 +18,7 @@ pub struct Kill {
 
 impl Verb for Kill {
     const NAME: &'static str = "kill";
+    const ALIASES: &'static [&'static str] = &["container kill", "kill"];
     const ABOUT: &'static str = "Kill one or more running containers";
     const USAGE: &'static str = "[OPTIONS] CONTAINER [CONTAINER...]";
     const ARITY: Arity = Arity::AtLeast(1);

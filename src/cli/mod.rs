@@ -1,18 +1,23 @@
 //! The command line: one file per command, and what they share.
 //!
 //! - [`args`], [`help`], [`error`]: Docker's rules, layout and words;
-//! - [`verb`]: what a command is;
+//! - [`verb`]: what a command is; [`groups`]: commands of two words (`image ls`), their help;
+//! - [`format`], [`template`], [`filter`]: `--format` and `--filter`;
 //! - [`context`]: the global options, the connection, the explanation of one invocation.
 
 pub mod args;
 mod context;
 pub mod error;
 mod explain;
+mod filter;
+mod format;
 mod globals;
+mod groups;
 mod help;
 mod progress;
 mod short;
 mod stdio;
+mod template;
 mod verb;
 
 mod attach;
@@ -42,7 +47,8 @@ use std::process::ExitCode;
 use verb::Entry;
 pub use verb::tell;
 
-/// Every command, in the order of the list that `rdock --help` shows.
+/// Every command, in the order of the list that `rdock --help` shows. A command of two words belongs to a group of
+/// [`GROUPS`] and is listed in the group's help; so is every command that has such an alias ([`Verb::ALIASES`]).
 const COMMANDS: &[(&str, &[Entry])] = &[
     (
         "Common Commands",
@@ -55,12 +61,13 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<info::Info>(),
         ],
     ),
-    ("Management Commands", &[Entry::of::<daemon::Daemon>(), Entry::of::<hub::HubServe>()]),
+    (groups::TITLE, &[Entry::of::<hub::HubServe>()]),
     (
         "Commands",
         &[
             Entry::of::<attach::Attach>(),
             Entry::of::<create::Create>(),
+            Entry::of::<daemon::Daemon>(),
             Entry::of::<events::Events>(),
             Entry::of::<inspect::Inspect>(),
             Entry::of::<kill::Kill>(),
@@ -70,6 +77,14 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<wait::Wait>(),
         ],
     ),
+];
+
+/// First words of commands of two words, and what the group is about.
+const GROUPS: &[(&str, &str)] = &[
+    ("container", "Manage containers"),
+    ("hub", "Manage the lab's registry"),
+    ("image", "Manage images"),
+    ("system", "Manage rdock"),
 ];
 
 /// Runs one command line (without the program's name).
@@ -90,28 +105,37 @@ fn dispatch(words: &[OsString], processes: Processes) -> Result<u8, Failure> {
         globals::Read::Done(text) => return verb::print(&text).map(|()| 0),
         globals::Read::Command { globals, rest } => (globals, rest),
     };
-    let Some((entry, used)) = find(&rest) else { return Err(unknown(&rest)) };
+    if let Some(group) = groups::of(&rest)
+        && let Some(status) = groups::alone(group, &rest[1..])?
+    {
+        return Ok(status);
+    }
+    let Some((entry, path)) = find(&rest) else { return Err(unknown(&rest)) };
+    let used = path.split(' ').count();
     let cx = Context::new(globals, processes)?;
-    let ended = entry.run(&cx, &rest[used..]);
+    let ended = entry.run(&cx, path, &rest[used..]);
     cx.finish(ended)
 }
 
-/// The command that the first words name, and how many words that takes.
-fn find(words: &[OsString]) -> Option<(&'static Entry, usize)> {
-    let entries = || COMMANDS.iter().flat_map(|(_, entries)| entries.iter());
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    COMMANDS.iter().flat_map(|(_, entries)| entries.iter())
+}
+
+/// The command that the first words name, and how help spells it.
+fn find(words: &[OsString]) -> Option<(&'static Entry, &'static str)> {
     let first = words.first()?.to_str()?;
-    if let Some(entry) = entries().find(|e| e.name == first) {
-        return Some((entry, 1));
-    }
-    let two = format!("{first} {}", words.get(1)?.to_str()?);
-    entries().find(|e| e.name == two).map(|e| (e, 2))
+    let typed = match groups::of(words) {
+        Some(group) => format!("{group} {}", words.get(1)?.to_str()?),
+        None => first.to_owned(),
+    };
+    entries().find_map(|entry| entry.spelled(&typed).map(|path| (entry, path)))
 }
 
 /// The document's words for a command that does not exist.
 fn unknown(words: &[OsString]) -> Failure {
     let typed = words.first().map(|w| w.to_string_lossy().into_owned()).unwrap_or_default();
     let failure = Failure::new(format!("rdock: '{typed}' is not a rdock command.\nSee 'rdock --help'"));
-    let names = COMMANDS.iter().flat_map(|(_, entries)| entries.iter().map(|e| e.name));
+    let names = entries().map(|e| e.name).chain(GROUPS.iter().map(|(name, _)| *name));
     match args::nearest(&typed, names) {
         Some(near) => failure.hint(format!("did you mean 'rdock {near}'?")),
         None => failure,
@@ -130,13 +154,32 @@ mod tests {
     }
 
     #[test]
-    fn commands_of_two_words_are_found() {
-        let name = |words: &[&str]| {
+    fn commands_are_found_by_every_spelling() {
+        let path = |words: &[&str]| {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            find(&words).map(|(e, used)| (e.name, used))
+            find(&words).map(|(e, path)| (e.name, path))
         };
-        assert_eq!(name(&["hub", "serve", "--listen"]), Some(("hub serve", 2)));
-        assert_eq!(name(&["ps", "-a"]), Some(("ps", 1)));
-        assert_eq!(name(&["hub"]), None);
+        assert_eq!(path(&["hub", "serve", "--listen"]), Some(("hub serve", "hub serve")));
+        assert_eq!(path(&["ps", "-a"]), Some(("ps", "ps")));
+        assert_eq!(path(&["container", "list"]), Some(("ps", "container ls")));
+        assert_eq!(path(&["hub"]), None);
+        assert_eq!(path(&["image", "ps"]), None);
+    }
+
+    #[test]
+    fn no_spelling_names_two_commands_and_every_group_has_members() {
+        let mut seen = std::collections::BTreeSet::new();
+        for entry in entries() {
+            let own: std::collections::BTreeSet<_> = entry.spellings().collect();
+            for spelling in own {
+                assert!(seen.insert(spelling), "{spelling}");
+                if let Some((group, _)) = spelling.split_once(' ') {
+                    assert!(GROUPS.iter().any(|(name, _)| *name == group), "{spelling}");
+                }
+            }
+        }
+        for (group, _) in GROUPS {
+            assert!(entries().any(|e| e.in_group(group).is_some()), "{group}");
+        }
     }
 }

@@ -3,11 +3,14 @@
 use super::Context;
 use super::args::Arity;
 use super::error::Failure;
-use super::images::filters;
-use super::short::{ago, ellipsis, short_id};
-use super::verb::{Verb, print};
+use super::filter::{self, Condition};
+use super::format::{Columns, LIST_HELP};
+use super::short::{ago, ellipsis, moment, short_id};
+use super::template::Record;
+use super::verb::{Verb, print, tell};
 use crate::client::wire::{ContainerLine, Port};
-use crate::ui::{Table, units};
+use crate::ui::units;
+use serde_json::json;
 
 /// Lists containers.
 #[derive(Debug, clap::Args)]
@@ -17,7 +20,9 @@ pub struct Ps {
     all: bool,
     /// Filter output based on conditions provided
     #[arg(short = 'f', long, value_name = "filter")]
-    filter: Vec<String>,
+    filter: Vec<Condition>,
+    #[arg(long, value_name = "string", help = LIST_HELP)]
+    format: Option<String>,
     /// Show n last created containers (includes all states) (default -1)
     #[arg(short = 'n', long, value_name = "int", default_value_t = -1, allow_negative_numbers = true)]
     last: i64,
@@ -37,46 +42,101 @@ pub struct Ps {
 
 impl Verb for Ps {
     const NAME: &'static str = "ps";
+    const ALIASES: &'static [&'static str] = &["container ls", "container list", "container ps", "ps"];
     const ABOUT: &'static str = "List containers";
     const USAGE: &'static str = "[OPTIONS]";
     const ARITY: Arity = Arity::None;
 
     fn run(self, cx: &Context) -> Result<u8, Failure> {
-        let filters = filters(&self.filter)?;
+        if self.quiet && self.format.as_deref().is_some_and(|f| !f.is_empty()) {
+            tell("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+        }
+        let filters = filter::json(&self.filter);
         let last = if self.latest { 1 } else { self.last };
         cx.block_on(async {
             let client = cx.client().await?;
             let limit = (last > 0).then_some(last);
             let lines =
-                client.container_list(self.all || limit.is_some(), limit, self.size, filters.as_deref()).await?;
-            print(&self.draw(&lines))?;
+                client.container_list(self.all || limit.is_some(), limit, self.sized(), filters.as_deref()).await?;
+            print(&self.draw(&lines)?)?;
             Ok(0)
         })
     }
 }
 
+const COLUMNS: Columns = Columns {
+    kind: "*formatter.ContainerContext",
+    table: r"table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+    quiet: "{{.ID}}",
+    raw: "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{.State}}\n\
+          status: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\nports: {{.Ports}}\n",
+    headings: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("RunningFor", "CREATED"),
+        ("Ports", "PORTS"),
+        ("State", "STATE"),
+        ("Status", "STATUS"),
+        ("Size", "SIZE"),
+        ("Names", "NAMES"),
+        ("Labels", "LABELS"),
+        ("Mounts", "MOUNTS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Networks", "NETWORKS"),
+    ],
+};
+
 impl Ps {
-    fn draw(&self, lines: &[ContainerLine]) -> String {
-        let id = |line: &ContainerLine| if self.no_trunc { line.id.clone() } else { short_id(&line.id).to_owned() };
-        if self.quiet {
-            return lines.iter().map(|l| format!("{}\n", id(l))).collect();
+    /// The daemon adds sizes up only when they are shown.
+    fn sized(&self) -> bool {
+        self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size") || f.contains("json ."))
+    }
+
+    fn draw(&self, lines: &[ContainerLine]) -> Result<String, Failure> {
+        let rows = lines.iter().map(|line| self.row(line));
+        let format = self.format.as_deref().filter(|f| !self.quiet && !f.is_empty()).unwrap_or("table");
+        if !self.size || self.quiet {
+            return COLUMNS.list(Some(format), self.quiet, rows);
         }
-        let head = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-        let mut table = Table::new(head.into_iter().chain(self.size.then_some("SIZE")));
-        for line in lines {
-            let mut row = vec![
-                id(line),
-                self.image(line),
-                self.command(line),
-                ago(line.created),
-                line.status.clone(),
-                ports(&line.ports),
-                names(&line.names),
-            ];
-            row.extend(self.size.then(|| sizes(line)));
-            table.row(row);
-        }
-        table.to_string()
+        let sized = match format {
+            "table" => format!(r"{}\t{{{{.Size}}}}", COLUMNS.table),
+            "raw" => format!("{}size: {{{{.Size}}}}\n", COLUMNS.raw),
+            f if f.starts_with("table") && !f.contains("{{.Size}}") => format!(r"{f}\t{{{{.Size}}}}"),
+            f => f.to_owned(),
+        };
+        COLUMNS.render(&sized, rows)
+    }
+
+    fn row(&self, line: &ContainerLine) -> Record {
+        let labels: Vec<String> = line.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let networks: Vec<&str> = line.network_settings.networks.keys().map(String::as_str).collect();
+        let record = COLUMNS.row(json!({
+            "ID": if self.no_trunc { &line.id } else { short_id(&line.id) },
+            "Names": names(&line.names),
+            "Image": self.image(line),
+            "Command": self.command(line),
+            "CreatedAt": moment(line.created),
+            "RunningFor": ago(line.created),
+            "Ports": ports(&line.ports),
+            "State": line.state,
+            "Status": line.status,
+            "Size": sizes(line),
+            "Labels": labels.join(","),
+            "Mounts": self.mounts(line),
+            "LocalVolumes": line.mounts.iter().filter(|m| m.driver == "local").count().to_string(),
+            "Networks": networks.join(","),
+            "Platform": null,
+        }));
+        record.labels(&line.labels)
+    }
+
+    fn mounts(&self, line: &ContainerLine) -> String {
+        let name =
+            |m: &crate::client::wire::MountLine| if m.name.is_empty() { m.source.clone() } else { m.name.clone() };
+        let names = line.mounts.iter().map(|m| if self.no_trunc { name(m) } else { ellipsis(&name(m), 15) });
+        names.collect::<Vec<_>>().join(",")
     }
 
     fn image(&self, line: &ContainerLine) -> String {
@@ -126,7 +186,16 @@ mod tests {
     use super::*;
 
     fn ps() -> Ps {
-        Ps { all: false, filter: vec![], last: -1, latest: false, no_trunc: false, quiet: false, size: false }
+        Ps {
+            all: false,
+            filter: vec![],
+            format: None,
+            last: -1,
+            latest: false,
+            no_trunc: false,
+            quiet: false,
+            size: false,
+        }
     }
 
     fn line() -> ContainerLine {
@@ -142,15 +211,29 @@ mod tests {
 
     #[test]
     fn empty_list_has_dockers_head() {
-        assert_eq!(ps().draw(&[]), "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n");
+        assert_eq!(ps().draw(&[]).unwrap(), "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n");
     }
 
     #[test]
     fn a_line_is_cut_as_docker_cuts_it() {
-        let text = ps().draw(&[line()]);
+        let text = ps().draw(&[line()]).unwrap();
         assert!(text.contains("\n6e6a189160bf   127.0.0.1:5055/mysql   \"sh -c 'i=0; while t…\"   "), "{text}");
         assert!(text.ends_with("Up 1 second             bg\n"), "{text}");
-        assert_eq!(Ps { quiet: true, ..ps() }.draw(&[line()]), "6e6a189160bf\n");
+        assert_eq!(Ps { quiet: true, ..ps() }.draw(&[line()]).unwrap(), "6e6a189160bf\n");
+    }
+
+    #[test]
+    fn a_format_shows_what_it_names() {
+        let format = |text: &str, size| Ps { format: Some(text.into()), size, ..ps() }.draw(&[line()]).unwrap();
+        assert_eq!(format("{{.Names}}: {{.Status}}", false), "bg: Up 1 second\n");
+        assert_eq!(
+            format(r"table {{.Names}}\t{{.ID}}", true),
+            "NAMES     CONTAINER ID   SIZE\nbg        6e6a189160bf   0B\n"
+        );
+        assert!(
+            format("json", false)
+                .starts_with(r#"{"Command":"\"sh -c 'i=0; while t…\"","CreatedAt":"1970-01-01 00:00:00 +0000 UTC","#)
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub struct Pull {
 
 impl Verb for Pull {
     const NAME: &'static str = "pull";
+    const ALIASES: &'static [&'static str] = &["image pull", "pull"];
     const ABOUT: &'static str = "Download an image from a registry";
     const USAGE: &'static str = "[OPTIONS] NAME[:TAG|@DIGEST]";
     const ARITY: Arity = Arity::Exactly(1);

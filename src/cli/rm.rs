@@ -23,6 +23,7 @@ pub struct Rm {
 
 impl Verb for Rm {
     const NAME: &'static str = "rm";
+    const ALIASES: &'static [&'static str] = &["container rm", "container remove", "rm"];
     const ABOUT: &'static str = "Remove one or more containers";
     const USAGE: &'static str = "[OPTIONS] CONTAINER [CONTAINER...]";
     const ARITY: Arity = Arity::AtLeast(1);

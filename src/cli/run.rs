@@ -28,6 +28,7 @@ pub struct Run {
 
 impl Verb for Run {
     const NAME: &'static str = "run";
+    const ALIASES: &'static [&'static str] = &["container run", "run"];
     const ABOUT: &'static str = "Create and run a new container from an image";
     const USAGE: &'static str = "[OPTIONS] IMAGE [COMMAND] [ARG...]";
     const ARITY: Arity = Arity::AtLeast(1);

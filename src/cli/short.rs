@@ -10,6 +10,14 @@ pub fn ago(moment: i64) -> String {
     format!("{} ago", units::duration(Duration::from_secs(elapsed)))
 }
 
+/// A moment as Go's `time.Time` prints itself: `2026-11-26 11:04:47 +0000 UTC`. Docker's client uses the local zone
+/// here, which only libc knows: this one stays with UTC, and says so.
+pub fn moment(seconds: i64) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] +0000 UTC");
+    let at = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
+    at.and_then(|at| at.format(format).ok()).unwrap_or_default()
+}
+
 /// The first 12 characters of an id, without `sha256:`.
 pub fn short_id(id: &str) -> &str {
     let hex = id.split_once(':').map_or(id, |(_, hex)| hex);

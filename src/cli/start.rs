@@ -27,6 +27,7 @@ pub struct Start {
 
 impl Verb for Start {
     const NAME: &'static str = "start";
+    const ALIASES: &'static [&'static str] = &["container start", "start"];
     const ABOUT: &'static str = "Start one or more stopped containers";
     const USAGE: &'static str = "[OPTIONS] CONTAINER [CONTAINER...]";
     const ARITY: Arity = Arity::AtLeast(1);

@@ -21,6 +21,7 @@ pub struct Stop {
 
 impl Verb for Stop {
     const NAME: &'static str = "stop";
+    const ALIASES: &'static [&'static str] = &["container stop", "stop"];
     const ABOUT: &'static str = "Stop one or more running containers";
     const USAGE: &'static str = "[OPTIONS] CONTAINER [CONTAINER...]";
     const ARITY: Arity = Arity::AtLeast(1);

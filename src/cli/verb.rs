@@ -11,8 +11,11 @@ use std::io::Write as _;
 
 /// One command of the client: the options are the fields (clap), the action is [`Verb::run`].
 pub trait Verb: clap::Args {
-    /// As it is typed: `run`, or `hub serve`.
+    /// As it is typed: `run`, or `image prune`.
     const NAME: &'static str;
+    /// All ways to type it, in the order in which help tells them, when there are several: `image ls`, `image list`,
+    /// `images`. The first one of a group is the one that the group's help lists.
+    const ALIASES: &'static [&'static str] = &[];
     /// One line for the list of commands.
     const ABOUT: &'static str;
     /// `[OPTIONS] IMAGE [COMMAND] [ARG...]`
@@ -34,22 +37,45 @@ pub trait Verb: clap::Args {
 pub struct Entry {
     pub name: &'static str,
     pub about: &'static str,
-    run: fn(&Context, &[OsString]) -> Result<u8, Failure>,
+    aliases: &'static [&'static str],
+    run: fn(&Context, &str, &[OsString]) -> Result<u8, Failure>,
 }
 
 impl Entry {
     pub const fn of<V: Verb>() -> Entry {
-        Entry { name: V::NAME, about: V::ABOUT, run: launch::<V> }
+        Entry { name: V::NAME, about: V::ABOUT, aliases: V::ALIASES, run: launch::<V> }
     }
 
-    pub fn run(&self, cx: &Context, words: &[OsString]) -> Result<u8, Failure> {
-        (self.run)(cx, words)
+    /// Every way to type it.
+    pub fn spellings(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// The spelling that help and errors use for what was typed: `image ls` for `image list`. None: not this command.
+    pub fn spelled(&self, typed: &str) -> Option<&'static str> {
+        self.spellings().find(|s| *s == typed)?;
+        match typed.split_once(' ') {
+            Some((group, _)) => self.in_group(group),
+            None => self.spellings().find(|s| *s == typed),
+        }
+    }
+
+    /// How it is typed as a member of a group, with the group's name.
+    pub fn in_group(&self, group: &str) -> Option<&'static str> {
+        let member = |s: &&str| s.split_once(' ').is_some_and(|(g, _)| g == group);
+        self.aliases.iter().copied().find(member).or_else(|| Some(self.name).filter(member))
+    }
+
+    /// Runs it; `path` is what [`Entry::spelled`] gave.
+    pub fn run(&self, cx: &Context, path: &str, words: &[OsString]) -> Result<u8, Failure> {
+        (self.run)(cx, path, words)
     }
 }
 
-fn launch<V: Verb>(cx: &Context, words: &[OsString]) -> Result<u8, Failure> {
-    let path = format!("rdock {}", V::NAME);
-    let shape = Shape { path: &path, usage: V::USAGE, arity: V::ARITY, interspersed: V::INTERSPERSED };
+fn launch<V: Verb>(cx: &Context, path: &str, words: &[OsString]) -> Result<u8, Failure> {
+    let path = format!("rdock {path}");
+    let shape =
+        Shape { path: &path, usage: V::USAGE, arity: V::ARITY, interspersed: V::INTERSPERSED, aliases: V::ALIASES };
     match parse::<V>(&shape, words)? {
         Some(verb) => {
             let step = trace::step(Actor::Client, "client.parse").args(|| {
@@ -66,7 +92,7 @@ fn launch<V: Verb>(cx: &Context, words: &[OsString]) -> Result<u8, Failure> {
 /// The options and arguments of `V`; none when only help was asked for (and printed).
 pub fn parse<V: Verb>(shape: &Shape<'_>, words: &[OsString]) -> Result<Option<V>, Failure> {
     let command = V::augment_args(clap::Command::new(V::NAME).no_binary_name(true).disable_help_flag(true));
-    let command = command.about(V::ABOUT);
+    let mut command = command.about(V::ABOUT);
     let (mut canonical, arguments) = match args::scan(&command, shape, words)? {
         Scanned::Help => {
             let text = help::of_command(&command, shape, crate::client::terminal::size().map(|s| s.columns));
@@ -77,12 +103,12 @@ pub fn parse<V: Verb>(shape: &Shape<'_>, words: &[OsString]) -> Result<Option<V>
     };
     canonical.push("--".into());
     canonical.extend(arguments);
-    let matches = command.try_get_matches_from(canonical).map_err(|e| complain(&e, shape))?;
-    V::from_arg_matches(&matches).map(Some).map_err(|e| complain(&e, shape))
+    let matches = command.try_get_matches_from_mut(canonical).map_err(|e| complain(&e, shape, &command))?;
+    V::from_arg_matches(&matches).map(Some).map_err(|e| complain(&e, shape, &command))
 }
 
 /// clap's remaining complaints are about values; in Docker's form.
-fn complain(error: &clap::Error, shape: &Shape<'_>) -> Failure {
+fn complain(error: &clap::Error, shape: &Shape<'_>, command: &clap::Command) -> Failure {
     let (path, usage) = (shape.path, shape.usage);
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -91,6 +117,9 @@ fn complain(error: &clap::Error, shape: &Shape<'_>) -> Failure {
     let sentence = match (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue)) {
         (Some(arg), Some(value)) => {
             let flag = arg.split([' ', '=']).next().unwrap_or(arg);
+            let short =
+                command.get_arguments().find(|a| a.get_long() == flag.strip_prefix("--")).and_then(|a| a.get_short());
+            let flag = short.map_or(flag.to_owned(), |short| format!("-{short}, {flag}"));
             let cause = std::error::Error::source(error).map(|s| format!(": {s}")).unwrap_or_default();
             format!("invalid argument {value:?} for {flag:?} flag{cause}")
         }

@@ -3,14 +3,20 @@
 use super::Context;
 use super::args::Arity;
 use super::error::Failure;
+use super::format::{self, WHOLE_HELP};
+use super::template::{Record, Value as Data};
 use super::verb::{Verb, print};
 use crate::client::version;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 /// Shows versions.
 #[derive(Debug, clap::Args)]
-pub struct Version {}
+pub struct Version {
+    #[arg(short = 'f', long, value_name = "string", help = WHOLE_HELP)]
+    format: Option<String>,
+}
 
 impl Verb for Version {
     const NAME: &'static str = "version";
@@ -22,6 +28,14 @@ impl Verb for Version {
         cx.block_on(async {
             let connected = cx.client().await;
             let spoken = connected.as_ref().map_or(version::MAX, |c| c.version());
+            if let Some(format) = self.format.as_deref().filter(|f| !f.is_empty()) {
+                let server = connected?.system_version().await?;
+                let both =
+                    Record::whole("system.versionInfo", json!({"Client": client_values(spoken), "Server": server}));
+                let shown = format::whole("version", format, &Data::Record(Rc::new(both)));
+                print(&shown.map_err(Failure::new)?)?;
+                return Ok(0);
+            }
             print(&client_block(spoken))?;
             let server = connected?.system_version().await?;
             print(&server_block(&server))?;
@@ -40,6 +54,17 @@ fn client_block(spoken: version::ApiVersion) -> String {
         "Client:\n Version:           {}\n API version:       {api}\n OS/Arch:           linux/{arch}\n",
         env!("CARGO_PKG_VERSION")
     )
+}
+
+/// What a template finds under `.Client`.
+fn client_values(spoken: version::ApiVersion) -> Value {
+    json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "ApiVersion": spoken.to_string(),
+        "DefaultAPIVersion": version::MAX.to_string(),
+        "Os": "linux",
+        "Arch": super::daemon::go_arch(),
+    })
 }
 
 /// The engine first, then whatever other parts the daemon names.
@@ -74,7 +99,6 @@ fn server_block(server: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn blocks_are_laid_out_as_docker_lays_them_out() {

@@ -15,6 +15,7 @@ pub struct Wait {
 
 impl Verb for Wait {
     const NAME: &'static str = "wait";
+    const ALIASES: &'static [&'static str] = &["container wait", "wait"];
     const ABOUT: &'static str = "Block until one or more containers stop, then print their exit codes";
     const USAGE: &'static str = "CONTAINER [CONTAINER...]";
     const ARITY: Arity = Arity::AtLeast(1);

@@ -1,6 +1,6 @@
 //! Columns as `docker ps` prints them: at least ten wide, three spaces between, the last one as long as it is.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 const MIN_WIDTH: usize = 10;
 const PADDING: usize = 3;
@@ -30,32 +30,42 @@ impl Table {
         let cell = |cell: C| cell.into().replace(['\n', '\t'], " ");
         self.rows.push(cells.into_iter().map(cell).collect());
     }
-
-    /// Width of a column with its padding, in characters (Docker counts no double width).
-    fn width(&self, column: usize) -> usize {
-        let cells = self.rows.iter().filter_map(|row| row.get(column));
-        let longest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-        (longest + PADDING).max(MIN_WIDTH)
-    }
 }
 
 impl fmt::Display for Table {
     /// One line a row, each with a line feed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(|column| self.width(column)).collect();
-        for row in &self.rows {
-            let last = row.len().saturating_sub(1);
-            for (column, cell) in row.iter().enumerate() {
-                if column == last {
-                    writeln!(f, "{cell}")?;
-                } else {
-                    write!(f, "{cell:<width$}", width = widths[column])?;
-                }
-            }
-        }
-        Ok(())
+        let text: String = self.rows.iter().map(|row| format!("{}\n", row.join("\t"))).collect();
+        f.write_str(&aligned(&text))
     }
+}
+
+/// Lines whose cells end with tabs, in columns: neighbouring lines that have a cell there share its width (Go's
+/// text/tabwriter, with which Docker prints). What stands after the last tab of a line belongs to no column. Widths
+/// count characters: Docker knows no double width.
+pub fn aligned(text: &str) -> String {
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let mut widths: Vec<Vec<usize>> = rows.iter().map(|row| vec![0; row.len() - 1]).collect();
+    for column in 0..widths.iter().map(Vec::len).max().unwrap_or(0) {
+        let mut at = 0;
+        while at < rows.len() {
+            let block = widths[at..].iter().take_while(|w| w.len() > column).count();
+            let longest = rows[at..at + block].iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+            for width in &mut widths[at..at + block] {
+                width[column] = (longest + PADDING).max(MIN_WIDTH);
+            }
+            at += block.max(1);
+        }
+    }
+    let mut out = String::with_capacity(text.len() * 2);
+    for (row, widths) in rows.iter().zip(&widths) {
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(out, "{cell:<width$}");
+        }
+        out.push_str(row.last().copied().unwrap_or_default());
+        out.push('\n');
+    }
+    out
 }
 
 #[cfg(test)]
@@ -110,6 +120,13 @@ mod tests {
         let mut table = Table::new(["SIZE", "COMMENT"]);
         table.row(["0B", ""]);
         assert_eq!(table.to_string(), "SIZE      COMMENT\n0B        \n");
+    }
+
+    #[test]
+    fn only_neighbouring_lines_share_a_width() {
+        let text = "long cell at the top\tx\nno cell\na\tb\tc\nd\te\n";
+        let expected = "long cell at the top   x\nno cell\na         b         c\nd         e\n";
+        assert_eq!(aligned(text), expected);
     }
 
     #[test]
