@@ -87,7 +87,7 @@ fn dockers(name: &str, args: &[Value], mode: Mode) -> Result<Value, String> {
     let subject = &args[0];
     if mode == Mode::Heading {
         return match name {
-            "title" | "lower" | "upper" => text_of(subject).and_then(|t| Ok(Value::text(cased(name, t)))),
+            "title" | "lower" | "upper" => text_of(subject).map(|t| Value::text(cased(name, t))),
             _ => Ok(subject.clone()),
         };
     }
