@@ -35,6 +35,45 @@ pub struct WaitError {
     pub message: String,
 }
 
+/// What the API knows of a path in a container, in the header `X-Docker-Container-Path-Stat`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PathStat {
+    /// The last part of the path that was asked for.
+    pub name: String,
+    pub size: i64,
+    /// As Go's `os.FileMode` has it: [`MODE_DIR`], [`MODE_SYMLINK`] and others above the permission bits.
+    pub mode: u32,
+    /// RFC 3339.
+    pub mtime: String,
+    /// Where a symbolic link leads to in the end, as a path in the container; else empty.
+    pub link_target: String,
+}
+
+/// `os.ModeDir`
+pub const MODE_DIR: u32 = 1 << 31;
+/// `os.ModeSymlink`
+pub const MODE_SYMLINK: u32 = 1 << 27;
+/// `os.ModeDevice`, `os.ModeNamedPipe`, `os.ModeSocket`, `os.ModeCharDevice`
+pub const MODE_SPECIAL: [u32; 4] = [1 << 26, 1 << 25, 1 << 24, 1 << 21];
+
+/// One line of `GET /containers/{id}/changes`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Change {
+    pub path: String,
+    /// 0 changed, 1 added, 2 deleted.
+    pub kind: u8,
+}
+
+/// Answer of `POST /commit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Committed {
+    /// `sha256:…`
+    pub id: String,
+}
+
 /// One message of the stream of `POST /images/create`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,9 +1,9 @@
 //! A connection that stopped speaking HTTP and carries a container's streams.
 
+use super::http::Sender;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -25,7 +25,7 @@ pub enum Output {
     },
     Upgraded(tokio::io::ReadHalf<TokioIo<Upgraded>>),
     /// A daemon that answered 200: its output is the body. The sender keeps the connection open.
-    Body(Incoming, SendRequest<Full<Bytes>>),
+    Body(Incoming, Sender),
 }
 
 /// What the container reads.
@@ -51,7 +51,7 @@ impl Hijacked {
         }
     }
 
-    pub(super) fn body(body: Incoming, sender: SendRequest<Full<Bytes>>) -> Hijacked {
+    pub(super) fn body(body: Incoming, sender: Sender) -> Hijacked {
         Hijacked { output: Output::Body(body, sender), input: Input::None }
     }
 }

@@ -6,9 +6,10 @@ use super::{ClientError, Endpoint, trace};
 use crate::api::error::ErrorBody;
 use crate::api::version::{self, ApiVersion};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use futures_util::stream::{BoxStream, Stream, StreamExt as _};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -17,7 +18,9 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use tokio::net::UnixStream;
 
-type Sender = http1::SendRequest<Full<Bytes>>;
+pub(super) type Sender = http1::SendRequest<Body>;
+/// What a request brings: a document, or an archive as it comes.
+pub(super) type Body = Either<Full<Bytes>, StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>>;
 
 /// A daemon that answered `/_ping`. Keeps one idle connection for the next call.
 pub struct Client {
@@ -132,6 +135,42 @@ impl Client {
         Err(ClientError::NotHijacked { call: call.name(), status })
     }
 
+    /// Sends `call` with an archive as its body, reads the whole answer. The answer may come before the body has ended:
+    /// then the daemon needs no more of it.
+    pub(super) async fn upload(
+        &self,
+        call: Call,
+        archive: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<Bytes, ClientError> {
+        let answer = self.upload_and_stream(call, archive).await?;
+        self.collect(answer).await
+    }
+
+    /// As [`Client::upload`]; the body of the answer comes piece by piece.
+    pub(super) async fn upload_and_stream(
+        &self,
+        call: Call,
+        archive: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<Answer, ClientError> {
+        let parent = trace::sending(&call.method, &self.prefixed(&call), None);
+        let mut sender = self.ready().await?;
+        let (mut parts, _) = self.request(&call, parent)?.into_parts();
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+        let body = Either::Right(StreamBody::new(archive.map(|piece| piece.map(Frame::data)).boxed()));
+        let lost = |source| ClientError::Lost { call: call.name(), source };
+        let response = sender.send_request(Request::from_parts(parts, body)).await.map_err(lost)?;
+        let answer = Answer { response, sender, call: call.name() };
+        let status = answer.response.status();
+        if status.is_success() {
+            trace::answered(&call.path, status, b"");
+            return Ok(answer);
+        }
+        let body = self.collect(answer).await?;
+        trace::answered(&call.path, status, &body);
+        check(status, &body)?;
+        Err(ClientError::NotHijacked { call: call.name(), status })
+    }
+
     /// Sends `call` asking for the connection itself (`Upgrade: tcp`).
     pub(super) async fn hijack(&self, call: Call) -> Result<Hijacked, ClientError> {
         let mut sender = self.dial().await?;
@@ -179,7 +218,7 @@ impl Client {
         Ok(Answer { response, sender, call: call.name() })
     }
 
-    fn request(&self, call: &Call, parent: Option<String>) -> Result<Request<Full<Bytes>>, ClientError> {
+    fn request(&self, call: &Call, parent: Option<String>) -> Result<Request<Body>, ClientError> {
         let path = self.prefixed(call);
         let mut builder = Request::builder()
             .method(call.method.clone())
@@ -196,7 +235,7 @@ impl Client {
             }
             None => Bytes::new(),
         };
-        builder.body(Full::new(body)).map_err(|source| ClientError::Request { path, source })
+        builder.body(Either::Left(Full::new(body))).map_err(|source| ClientError::Request { path, source })
     }
 
     fn prefixed(&self, call: &Call) -> String {

@@ -6,7 +6,7 @@ use crate::trace;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,8 +19,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
-/// Longest request body in bytes: all that we accept are small JSON documents.
+/// Longest request body in bytes, where it is a JSON document.
 const MAX_BODY: usize = 8 << 20;
+/// Pieces of a long body that wait for their handler.
+const PIECES: usize = 4;
 /// After accepting failed (too many open files) it is tried again so much later.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
@@ -49,7 +51,7 @@ async fn connection(stream: UnixStream, router: Router) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
-/// One request: its body is read whatever the handler wants (a client that still writes while we answer gets
+/// One request: its body is read to its end whatever the handler wants (a client that still writes while we answer gets
 /// `broken pipe`), its version is checked, and it runs within its sender's explanation.
 async fn request_answer(request: Request<Incoming>, router: Router) -> Response {
     let mut response = match prepare(request).await {
@@ -74,8 +76,12 @@ const SERVER: &str = concat!("rdock/", env!("CARGO_PKG_VERSION"), " (linux)");
 
 async fn prepare(request: Request<Incoming>) -> Result<Request<Body>, Refusal> {
     let (mut parts, body) = request.into_parts();
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(Refusal::bad)?.to_bytes();
     let (asked, path) = version::split_prefix(parts.uri.path());
+    let body = if is_archive(&parts.method, path, parts.uri.query()) {
+        in_pieces(body)
+    } else {
+        Body::from(Limited::new(body, MAX_BODY).collect().await.map_err(Refusal::bad)?.to_bytes())
+    };
     if let Some(asked) = asked {
         asked.check().map_err(Refusal::bad)?;
         let rest = match parts.uri.query() {
@@ -85,7 +91,34 @@ async fn prepare(request: Request<Incoming>) -> Result<Request<Body>, Refusal> {
         parts.uri = rest.parse::<Uri>().map_err(Refusal::bad)?;
     }
     parts.extensions.insert(Asked(asked.unwrap_or(version::MAX)));
-    Ok(Request::from_parts(parts, Body::from(body)))
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Requests that bring a tar archive of any length: their handlers get it as it comes.
+fn is_archive(method: &Method, path: &str, query: Option<&str>) -> bool {
+    match path {
+        "/images/load" => true,
+        "/images/create" => query.is_some_and(|q| q.split('&').any(|p| p.starts_with("fromSrc="))),
+        path => method == Method::PUT && path.starts_with("/containers/") && path.ends_with("/archive"),
+    }
+}
+
+/// A body that is read piece by piece, no faster than its handler takes it; when the handler has had enough the rest is
+/// thrown away.
+fn in_pieces(mut body: Incoming) -> Body {
+    let (pieces, handler) = tokio::sync::mpsc::channel(PIECES);
+    let reading = async move {
+        while let Some(frame) = body.frame().await {
+            let piece = match frame.map(hyper::body::Frame::into_data) {
+                Ok(Ok(data)) => Ok(data),
+                Ok(Err(_trailers)) => continue,
+                Err(error) => Err(error),
+            };
+            let _ = pieces.send(piece).await;
+        }
+    };
+    tokio::spawn(reading.in_current_span());
+    Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(handler))
 }
 
 /// The version of the API that a request is made in.
