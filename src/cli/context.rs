@@ -29,6 +29,27 @@ pub struct Processes {
     pub hub: fn(&HubServe) -> Result<(), Failure>,
 }
 
+/// Why there is no connection.
+enum Unmet {
+    Client(ClientError),
+    Explaining(Failure),
+}
+
+impl From<ClientError> for Unmet {
+    fn from(error: ClientError) -> Unmet {
+        Unmet::Client(error)
+    }
+}
+
+impl From<Unmet> for Failure {
+    fn from(unmet: Unmet) -> Failure {
+        match unmet {
+            Unmet::Client(error) => error.into(),
+            Unmet::Explaining(failure) => failure,
+        }
+    }
+}
+
 /// See the module.
 pub struct Context {
     globals: Globals,
@@ -76,16 +97,21 @@ impl Context {
     /// A connection; starts a daemon of our own when nobody listens on our own socket.
     pub async fn client(&self) -> Result<Client, Failure> {
         let endpoint = self.endpoint()?;
-        let client = match (Client::connect(&endpoint).await, &endpoint.autostart) {
-            (Err(ClientError::NotRunning { .. }), Some(run)) => {
+        match (self.connect(&endpoint).await, &endpoint.autostart) {
+            (Err(Unmet::Client(ClientError::NotRunning { .. })), Some(run)) => {
                 self.start_daemon(&endpoint, run)?;
-                Client::connect(&endpoint).await?
+                Ok(self.connect(&endpoint).await?)
             }
-            (connected, _) => connected?,
-        };
-        if let Some(explaining) = &self.explaining {
-            explaining.listen(&client).await?;
+            (connected, _) => Ok(connected?),
         }
+    }
+
+    /// Greets the daemon and, beside it, opens its side of the explanation: before the first request is sent.
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Client, Unmet> {
+        let Some(explaining) = &self.explaining else { return Ok(Client::connect(endpoint).await?) };
+        let (client, listening) = tokio::join!(Client::connect(endpoint), explaining.listen(endpoint));
+        let client = client?;
+        listening.map_err(Unmet::Explaining)?;
         Ok(client)
     }
 

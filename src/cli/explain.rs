@@ -1,15 +1,15 @@
 //! `--explain`: collects the steps of this process and of the daemon, and has them drawn.
 //!
 //! The client's own steps go to a collector of this process. The daemon's (and through it those of the shim, the
-//! runtime and the container) come over a connection of their own, opened before the first request and ended after
+//! runtime and the container) come over a connection of their own, opened beside the first request and ended after
 //! the last one. Which events came before which is told by their time: one clock serves all processes of a host.
 
 use super::error::Failure;
 use super::globals::Explain;
-use crate::client::{Client, Endpoint, TraceStream};
+use crate::client::{Client, Endpoint, TraceEnd, TraceStream};
 use crate::trace::render::{Drawing, Format, Style};
 use crate::trace::transport::{Decoder, encode, renumber};
-use crate::trace::{self, Collector, Sink as _, TraceEvent, TraceId};
+use crate::trace::{self, Collector, TraceEvent, TraceId};
 use crate::ui;
 use std::cell::RefCell;
 use std::fs::File;
@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 
 /// The daemon answers at once; this only keeps a broken one from holding the client for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Milliseconds that the daemon may keep lines back to send them together.
+const BATCH: u32 = 25;
 /// Columns where there is no terminal.
 const WIDTH_OF_A_FILE: usize = 100;
 /// How often the receiving task gets a turn before what it has is printed.
@@ -75,7 +77,7 @@ impl Page {
 
 /// The daemon's side: what has come so far, and the task that receives more.
 struct Listening {
-    endpoint: Endpoint,
+    end: TraceEnd,
     came: Arc<Came>,
     receiving: JoinHandle<()>,
 }
@@ -99,15 +101,16 @@ impl Explaining {
     }
 
     /// Opens the daemon's stream, once. A daemon that does not explain (a real Docker) is left out.
-    pub async fn listen(&self, client: &Client) -> Result<(), Failure> {
+    pub async fn listen(&self, endpoint: &Endpoint) -> Result<(), Failure> {
         if self.daemon.borrow().is_some() {
             return Ok(());
         }
-        if let Some(stream) = client.trace_open(&self.trace.to_string()).await? {
+        // Nobody reads a file of lines before its end; a person sees what is printed before a terminal is handed over.
+        let batch = if self.lines_only { BATCH } else { 0 };
+        if let Some((stream, end)) = Client::known(endpoint).trace_open(&self.trace.to_string(), batch).await? {
             let came = Arc::new(Came::default());
             let receiving = tokio::spawn(receive(stream, came.clone(), self.lines_only));
-            let endpoint = client.endpoint().clone();
-            *self.daemon.borrow_mut() = Some(Listening { endpoint, came, receiving });
+            *self.daemon.borrow_mut() = Some(Listening { end, came, receiving });
         }
         Ok(())
     }
@@ -125,9 +128,8 @@ impl Explaining {
     pub fn finish(&self, runtime: &Runtime) -> Result<(), Failure> {
         if let Some(listening) = &mut *self.daemon.borrow_mut() {
             runtime.block_on(async {
-                let ending = async { Client::known(&listening.endpoint).trace_finish(&self.trace.to_string()).await };
                 // A daemon that has ended has closed the stream; what it sent is here.
-                if ending.await.is_ok() {
+                if listening.end.finish().await.is_ok() {
                     let _ = tokio::time::timeout(PATIENCE, &mut listening.receiving).await;
                 }
             });
@@ -196,15 +198,15 @@ fn time_of(line: &[u8]) -> u64 {
 }
 
 async fn receive(mut stream: TraceStream, came: Arc<Came>, lines_only: bool) {
-    let mut decoder = Decoder::new();
-    while let Ok(Some(piece)) = stream.piece().await {
+    let (mut decoder, mut piece) = (Decoder::new(), Vec::new());
+    while stream.piece(&mut piece).await.unwrap_or(false) {
         if lines_only {
             let lines = decoder.push_lines(&piece);
             came.lines.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
             continue;
         }
         for event in decoder.push(&piece) {
-            came.events.emit(event);
+            came.events.keep(event);
         }
     }
 }

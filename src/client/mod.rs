@@ -34,4 +34,4 @@ pub use files::{Archive, Commit};
 pub use hijack::Hijacked;
 pub use http::Client;
 pub use images::ProgressStream;
-pub use traces::TraceStream;
+pub use traces::{TraceEnd, TraceStream};

@@ -1,8 +1,7 @@
 //! Emits one event per call: *what* from the call itself, *who* and *why* from the step that the thread is in.
 
 use super::*;
-use crate::trace::{self, Actor, CallEvent, Outcome};
-use serde_json::{Map, Value};
+use crate::trace::{self, Actor, CallEvent, Ended};
 use std::cell::Cell;
 use std::sync::Mutex;
 
@@ -27,25 +26,22 @@ impl<K: Kernel> Kernel for Traced<K> {
         if !trace::enabled() {
             return self.0.call(call);
         }
-        let (actor, why) = CONTEXT.get();
-        let ts = trace::event::now();
-        let emit = |dur: Option<u64>, result: Option<Outcome>| {
-            trace::emit_call(event(call, (actor, why), ts, dur, result));
-        };
+        let (context, ts) = (CONTEXT.get(), trace::event::now());
+        let emit = |dur, result| tell(call, context, None, ts, dur, result);
         if matches!(call, Call::Execve { .. }) {
             // A call that worked never comes back: it is told before, and written out at once.
             emit(None, None);
             trace::flush();
             let result = self.0.call(call);
-            if let Err(errno) = result {
-                emit(Some(trace::event::now() - ts), Some(outcome(Err(errno))));
+            if result.is_err() {
+                emit(Some(trace::event::now() - ts), Some(result));
             }
             return result;
         }
         let result = self.0.call(call);
         // In a new process this is the copy's return: the caller tells of the call, once.
         if !matches!(result, Ok(Ret::Child(_))) {
-            emit(Some(trace::event::now() - ts), Some(outcome(result)));
+            emit(Some(trace::event::now() - ts), Some(result));
         }
         result
     }
@@ -55,45 +51,60 @@ impl<K: Kernel> Kernel for Traced<K> {
     }
 }
 
-fn event(
+/// Emits the event of one call.
+fn tell(
     call: &Call,
     (actor, why): (Actor, Option<&'static str>),
+    pid: Option<u32>,
     ts: u64,
     dur: Option<u64>,
-    result: Option<Outcome>,
-) -> CallEvent {
-    CallEvent {
-        pid: None,
-        actor,
-        op: call.op().to_owned(),
-        ts,
-        dur,
-        args: arguments(call),
-        result,
-        why: why.map(str::to_owned),
-        summary: call.to_string(),
+    result: Option<Result<Ret, Errno>>,
+) {
+    let name;
+    let result = match &result {
+        None => None,
+        Some(Ok(ret)) => Some(Ended::Ok(ret)),
+        Some(Err(errno)) => {
+            name = errno_name(*errno);
+            Some(Ended::Err { errno: &name, message: errno.desc() })
+        }
+    };
+    trace::emit_call(&CallEvent { pid, actor, op: call.op(), ts, dur, args: call, result, why, summary: call });
+}
+
+/// A call that was made before it was known whether somebody would listen.
+#[derive(Debug, Clone)]
+pub struct Past {
+    call: Call,
+    context: (Actor, Option<&'static str>),
+    pid: u32,
+    ts: u64,
+    dur: u64,
+    result: Result<Ret, Errno>,
+}
+
+impl Past {
+    /// Emits its event, with the time and the process of then.
+    pub fn tell(&self) {
+        tell(&self.call, self.context, Some(self.pid), self.ts, Some(self.dur), Some(self.result));
     }
 }
 
-/// Keeps the events of calls that are made before it is known whether somebody will listen.
+/// Keeps calls that are made before it is known whether somebody will listen.
 #[derive(Debug, Default)]
 pub struct Recorded<K> {
     inner: K,
-    events: Mutex<Vec<CallEvent>>,
+    past: Mutex<Vec<Past>>,
 }
 
 impl<K: Kernel> Recorded<K> {
     pub fn new(inner: K) -> Self {
-        Recorded { inner, events: Mutex::default() }
+        Recorded { inner, past: Mutex::default() }
     }
 
-    /// What was recorded so far, marked as made by this process.
-    pub fn take(&self) -> Vec<CallEvent> {
-        let mut events = self.events.lock().map(|mut e| std::mem::take(&mut *e)).unwrap_or_default();
-        for event in &mut events {
-            event.pid = Some(std::process::id());
-        }
-        events
+    /// What was recorded so far.
+    pub fn take(&self) -> Vec<Past> {
+        self.past.lock().map(|mut past| std::mem::take(&mut *past)).unwrap_or_default()
     }
 }
 
@@ -102,29 +113,15 @@ impl<K: Kernel> Kernel for Recorded<K> {
         let ts = trace::event::now();
         let result = self.inner.call(call);
         if !matches!(result, Ok(Ret::Child(_)))
-            && let Ok(mut events) = self.events.lock()
+            && let Ok(mut past) = self.past.lock()
         {
-            let dur = Some(trace::event::now() - ts);
-            events.push(event(call, CONTEXT.get(), ts, dur, Some(outcome(result))));
+            let (dur, pid) = (trace::event::now() - ts, std::process::id());
+            past.push(Past { call: call.clone(), context: CONTEXT.get(), pid, ts, dur, result });
         }
         result
     }
 
     fn write_all(&self, fd: i32, data: &[u8]) -> Result<(), Errno> {
         self.inner.write_all(fd, data)
-    }
-}
-
-fn arguments(call: &Call) -> Map<String, Value> {
-    match serde_json::to_value(call) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
-    }
-}
-
-fn outcome(result: Result<Ret, Errno>) -> Outcome {
-    match result {
-        Ok(ret) => Outcome::Ok { ok: serde_json::to_value(ret).unwrap_or(Value::Null) },
-        Err(errno) => Outcome::Err { errno: errno_name(errno), message: errno.desc().to_owned() },
     }
 }

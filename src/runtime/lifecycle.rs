@@ -61,20 +61,18 @@ pub trait Mother {
     fn dismiss(&mut self);
 }
 
-/// In the mother: makes the new process. There, init takes over and this does not come back. `outside` makes the
-/// call, `inside` is init's kernel.
+/// In the mother: makes the new process. There, init takes over and this does not come back.
 ///
 /// # Errors
 /// What clone3 answered.
-pub fn bear<O: Kernel, I: Kernel>(
-    outside: &O,
-    inside: &I,
+pub fn bear<K: Kernel>(
+    kernel: &K,
     plan: &Plan,
     streams: &[OwnedFd; 3],
     up: OwnedFd,
 ) -> Result<(i32, OwnedFd), StepError> {
-    match Interpreter::new(outside, NoParent).step(&plan.clone)? {
-        Ret::Child(_) => init::run(inside, &plan.init, streams, &Up(up)),
+    match Interpreter::new(kernel, NoParent).step(&plan.clone)? {
+        Ret::Child(_) => init::run(kernel, &plan.init, streams, &Up(up)),
         Ret::Pid { pid, pidfd } => Ok((pid, linux::adopt(pidfd))),
         _ => Err(failed("clone3", Errno::EINVAL)),
     }

@@ -5,13 +5,13 @@ use super::packet::Connection;
 use super::protocol::Start;
 use super::server::{listen_in, plan_of, spec_of};
 use crate::kernel::linux::{self, LinuxKernel};
-use crate::kernel::traced::{Recorded, Traced};
+use crate::kernel::traced::{Past, Recorded, Traced};
 use crate::kernel::{Call, Errno, Kernel, Ret};
 use crate::runtime::facts::Facts;
 use crate::runtime::interpret::{Interpreter, NoParent, StepError};
 use crate::runtime::lifecycle::{self, Mother, failed};
 use crate::runtime::plan::{self, Preparation};
-use crate::trace::{self, Actor, CallEvent};
+use crate::trace::{self, Actor};
 use nix::sched::CloneFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     socket: Option<Connection>,
     pid: i32,
     /// Calls that were made before anybody could listen; told when somebody does.
-    past: Vec<CallEvent>,
+    past: Vec<Past>,
 }
 
 /// Shim → mother, after [`Start`]: the streams and init's end of the socket come beside it.
@@ -38,11 +38,10 @@ struct Ready {
     failure: Option<String>,
 }
 
-/// Mother → shim, once: what [`Mother::bear`] gives back (the pidfd comes beside it), and the calls that were made.
+/// Mother → shim, once: what [`Mother::bear`] gives back (the pidfd comes beside it).
 #[derive(Serialize, Deserialize)]
 struct Born {
     result: Result<i32, Failed>,
-    calls: Vec<CallEvent>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,9 +122,7 @@ impl Mother for Prepared {
         drop((streams, up));
         self.end();
         let (born, fds) = answer.map_err(io)?.ok_or_else(|| failed("the prepared process ended", Errno::ECHILD))?;
-        for call in self.past.drain(..).chain(born.calls) {
-            trace::emit_call(call);
-        }
+        self.past.drain(..).for_each(|call| call.tell());
         match (born.result, fds.into_iter().next()) {
             (Ok(pid), Some(pidfd)) => {
                 // The groups are the container's now.
@@ -146,14 +143,15 @@ impl Mother for Prepared {
 
 /// The prepared process: joins, waits, makes one child of the shim, tells of it, ends.
 fn wait_and_bear(socket: &Connection, preparation: &Preparation, cgroup: &str) -> ! {
-    let kernel = Recorded::new(LinuxKernel);
-    let joined = Interpreter::new(&kernel, NoParent).run(&preparation.join);
+    let recorded = Recorded::new(LinuxKernel);
+    let joined = Interpreter::new(&recorded, NoParent).run(&preparation.join);
     let _ = socket.send(&Ready { failure: joined.as_ref().err().map(ToString::to_string) }, &[]);
     let Ok(Some((start, fds))) = socket.receive::<Start>() else { linux::exit_now(0) };
     // What the new process tells goes straight to the daemon.
     // (An explanation that nobody reads costs nothing: no descriptor comes then.)
     if let (Some(context), Some(fd)) = (&start.trace, fds.into_iter().next()) {
         listen_in(context, fd);
+        recorded.take().iter().for_each(Past::tell);
     }
     let plan = spec_of(&start).and_then(|spec| plan_of(&start, &spec, Some(cgroup)));
     let Ok(Some((Go {}, fds))) = socket.receive::<Go>() else { linux::exit_now(0) };
@@ -162,7 +160,7 @@ fn wait_and_bear(socket: &Connection, preparation: &Preparation, cgroup: &str) -
         linux::exit_now(1)
     };
     let born = match (joined, plan) {
-        (Ok(()), Ok(plan)) => lifecycle::bear(&kernel, &Traced(LinuxKernel), &plan, &[stdin, stdout, stderr], up),
+        (Ok(()), Ok(plan)) => lifecycle::bear(&Traced(LinuxKernel), &plan, &[stdin, stdout, stderr], up),
         (Err(error), _) => Err(error),
         (_, Err(failure)) => Err(failed(&failure.message, Errno::EINVAL)),
     };
@@ -170,6 +168,8 @@ fn wait_and_bear(socket: &Connection, preparation: &Preparation, cgroup: &str) -
         Ok((pid, pidfd)) => (Ok(*pid), vec![pidfd.as_raw_fd()]),
         Err(e) => (Err(Failed { op: e.op.clone(), errno: e.errno as i32, message: e.message.clone() }), vec![]),
     };
-    let _ = socket.send(&Born { result, calls: kernel.take() }, &fds);
+    let _ = socket.send(&Born { result }, &fds);
+    // The shim waits for the end of this process before it answers: what is written here is there by then.
+    trace::flush();
     linux::exit_now(0)
 }

@@ -1,4 +1,4 @@
-//! From `tracing` to [`TraceEvent`]: the step builder that code uses, and the `Layer` behind it.
+//! From `tracing` to [`super::TraceEvent`]: the step builder that code uses, and the `Layer` behind it.
 //!
 //! A [`Step`] opens a `tracing` span with the target [`TARGET`]. The [`Explain`] layer gives each such span its W3C
 //! ids when it opens, and keeps them in the span's extensions; that is how what runs inside finds its parent, also
@@ -9,9 +9,10 @@
 //! else the one that the whole process works for ([`install_process`]: client, shim, init), else none, and then it
 //! keeps nothing.
 
-use super::event::{Actor, Outcome, TraceEvent, now};
+use super::event::{Actor, now};
 use super::ids::{SpanId, TraceId, host_pid};
 use super::sink::{Listening, Sink, enabled};
+use super::telling::{Ended, Json, Telling};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -71,28 +72,26 @@ impl Open {
         }))
     }
 
-    fn end(self, result: Outcome, summary: String) {
-        let event = TraceEvent {
-            v: 1,
-            seq: 0,
-            trace: self.ids.trace.to_string(),
-            span: self.ids.span.unwrap_or_else(SpanId::next).to_string(),
-            parent: self.ids.parent.map(|p| p.to_string()),
+    fn end(&self, result: Ended<'_>, summary: &str) {
+        let telling = Telling {
+            trace: self.ids.trace,
+            span: self.ids.span.unwrap_or_else(SpanId::next),
+            parent: self.ids.parent,
             ts: self.ts,
             dur: Some(now().saturating_sub(self.ts)),
             actor: self.actor,
-            op: self.op.to_owned(),
+            op: self.op,
             pid: host_pid(),
             summary,
-            why: self.why.map(str::to_owned),
-            args: self.args,
+            why: self.why,
+            args: Some(&self.args),
             result: Some(result),
-            branch: self.branch.map(str::to_owned),
-            lesson: self.lesson.map(str::to_owned),
+            branch: self.branch,
+            lesson: self.lesson,
         };
         self.span.with_subscriber(|(_, dispatch)| {
             if let Some(explain) = dispatch.downcast_ref::<Explain>() {
-                explain.sink.emit(event);
+                explain.sink.emit(telling.trace, &|to| telling.write(to));
             }
         });
     }
@@ -155,15 +154,13 @@ impl Step {
     /// It worked: the value for `result.ok`, and the line for a person (present tense, no full stop).
     pub fn ok(mut self, value: impl Serialize, summary: impl FnOnce() -> String) {
         if let Some(open) = self.open.take() {
-            let ok = serde_json::to_value(value).unwrap_or(Value::Null);
-            open.end(Outcome::Ok { ok }, summary());
+            open.end(Ended::Ok(&value), &summary());
         }
     }
     /// It failed: symbolic errno or error code, the message, and the line for a person.
     pub fn fail(mut self, errno: &str, message: impl std::fmt::Display, summary: impl FnOnce() -> String) {
         if let Some(open) = self.open.take() {
-            let (errno, message) = (errno.to_owned(), message.to_string());
-            open.end(Outcome::Err { errno, message }, summary());
+            open.end(Ended::Err { errno, message: &message.to_string() }, &summary());
         }
     }
 }
@@ -172,64 +169,60 @@ impl Drop for Step {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
             let summary = format!("{} is given up before it ends", open.op);
-            let (errno, message) = ("ECANCELED".to_owned(), "given up before it ended".to_owned());
-            open.end(Outcome::Err { errno, message }, summary);
+            open.end(Ended::Err { errno: "ECANCELED", message: "given up before it ended" }, &summary);
         }
     }
 }
 
 /// One call of the kernel, told by the `Traced` decorator.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct CallEvent {
+#[derive(Clone, Copy)]
+pub struct CallEvent<'a> {
     /// Who made it, where that is not this process.
     pub pid: Option<u32>,
     pub actor: Actor,
-    pub op: String,
+    pub op: &'a str,
     /// [`now`] before the call.
     pub ts: u64,
     /// Nanoseconds; none for a call that is told before it is made (execve).
     pub dur: Option<u64>,
-    pub args: Map<String, Value>,
-    pub result: Option<Outcome>,
-    pub why: Option<String>,
+    pub args: &'a dyn Json,
+    pub result: Option<Ended<'a>>,
+    pub why: Option<&'a str>,
     /// One line for a person: the call and the arguments that matter.
-    pub summary: String,
+    pub summary: &'a dyn std::fmt::Display,
 }
 
 /// Emits a `kernel.*` event under the current span. Opens no span: cheap enough for every call of an unpack.
-pub fn emit_call(call: CallEvent) {
+pub fn emit_call(call: &CallEvent<'_>) {
     if !enabled() {
         return;
     }
-    let mut call = Some(call);
     tracing::dispatcher::get_default(|dispatch| {
         let Some(explain) = dispatch.downcast_ref::<Explain>() else {
             return;
         };
         // First, because in a new process it starts the span ids afresh.
-        let pid = call.as_ref().and_then(|c| c.pid).unwrap_or_else(host_pid);
+        let pid = call.pid.unwrap_or_else(host_pid);
         let Some(around) = current_ids(dispatch) else {
             return;
         };
-        let Some(call) = call.take() else { return };
-        explain.sink.emit(TraceEvent {
-            v: 1,
-            seq: 0,
-            trace: around.trace.to_string(),
-            span: SpanId::next().to_string(),
-            parent: around.span.map(|s| s.to_string()),
+        let telling = Telling {
+            trace: around.trace,
+            span: SpanId::next(),
+            parent: around.span,
             ts: call.ts,
             dur: call.dur,
             actor: call.actor,
             op: call.op,
             pid,
-            summary: call.summary,
+            summary: &call.summary.to_string(),
             why: call.why,
-            args: call.args,
+            args: Some(call.args),
             result: call.result,
             branch: None,
             lesson: None,
-        });
+        };
+        explain.sink.emit(telling.trace, &|to| telling.write(to));
     });
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::trace::testing::{Capture, capture};
 use crate::trace::transport::Hub;
 use crate::trace::{Collector, TraceParent};
+use crate::trace::{Outcome, TraceEvent};
 use serde_json::json;
 use tracing::Instrument;
 
@@ -10,17 +11,17 @@ fn one(mut events: Vec<TraceEvent>) -> TraceEvent {
     events.remove(0)
 }
 
-fn call(op: &'static str) -> CallEvent {
+fn call(op: &'static str) -> CallEvent<'static> {
     CallEvent {
         actor: Actor::Runtime,
         pid: None,
-        op: op.to_owned(),
+        op,
         ts: now(),
         dur: Some(1),
-        args: Map::new(),
-        result: Some(Outcome::Ok { ok: json!(0) }),
+        args: &(),
+        result: Some(Ended::Ok(&0)),
         why: None,
-        summary: op.to_owned(),
+        summary: &"a call",
     }
 }
 
@@ -68,10 +69,10 @@ fn steps_and_calls_inside_a_step_are_its_children() {
         let outer = step(Actor::Daemon, "container.start");
         outer.span().in_scope(|| {
             let inner = step(Actor::Runtime, "runtime.plan");
-            inner.span().in_scope(|| emit_call(call("kernel.mount")));
+            inner.span().in_scope(|| emit_call(&call("kernel.mount")));
             inner.ok((), || "plans".into());
         });
-        emit_call(call("kernel.close"));
+        emit_call(&call("kernel.close"));
         outer.ok((), || "starts".into());
     });
     let find = |op: &str| events.iter().find(|e| e.op == op).unwrap();
@@ -187,7 +188,7 @@ fn a_thread_that_is_given_the_span_works_for_the_step() {
         let dispatch = &dispatch;
         std::thread::scope(|threads| {
             threads.spawn(move || {
-                let work = || span.in_scope(|| emit_call(call("kernel.openat2")));
+                let work = || span.in_scope(|| emit_call(&call("kernel.openat2")));
                 tracing::dispatcher::with_default(dispatch, work);
             });
         });

@@ -17,6 +17,7 @@
 //! `span.in_scope(|| …)` in the thread (`spawn_blocking`, `std::thread::spawn`).
 //!
 //! - [`layer`]: steps, the `tracing` layer, installation
+//! - [`telling`]: an event on its way out, as the line that is sent
 //! - [`sink`]: where a process puts its events
 //! - [`ids`]: trace and span ids, `traceparent`
 //! - [`transport`]: NDJSON over descriptors, and the daemon's hub
@@ -27,6 +28,7 @@ pub mod ids;
 pub mod layer;
 pub mod render;
 pub mod sink;
+pub mod telling;
 #[cfg(test)]
 pub mod testing;
 pub mod transport;
@@ -36,4 +38,5 @@ pub use ids::{SpanId, TraceId, TraceParent};
 pub use layer::{
     CallEvent, Step, current_context, emit_call, explain_layer, flush, install, install_process, request_span, step,
 };
-pub use sink::{Collector, Sink, enabled};
+pub use sink::{Collector, Line, Sink, enabled};
+pub use telling::{Ended, Json};

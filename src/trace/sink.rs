@@ -29,13 +29,17 @@ impl Drop for Listening {
     }
 }
 
+/// Appends one event as a line of JSON, with its line feed. A sink has it written where the line is to lie: an event
+/// that is passed on is never built as a value of its own.
+pub type Line<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// Takes the events of one process. Implementations never wait for a reader for long and never fail: what can't
 /// be kept is counted and reported as one `trace.dropped` event.
 pub trait Sink: Send + Sync + 'static {
     /// Whether somebody wants the events of this trace.
     fn accepts(&self, trace: TraceId) -> bool;
-    /// Keeps or sends one event.
-    fn emit(&self, event: TraceEvent);
+    /// Keeps or sends one event of this trace.
+    fn emit(&self, trace: TraceId, line: Line<'_>);
     /// Writes out what is buffered.
     fn flush(&self) {}
 }
@@ -75,7 +79,23 @@ impl Sink for Collector {
     fn accepts(&self, _: TraceId) -> bool {
         true
     }
-    fn emit(&self, event: TraceEvent) {
+    fn emit(&self, _: TraceId, line: Line<'_>) {
+        if let Some(event) = read(line) {
+            self.keep(event);
+        }
+    }
+}
+
+/// The event that a line is.
+pub(super) fn read(line: Line<'_>) -> Option<TraceEvent> {
+    let mut bytes = Vec::new();
+    line(&mut bytes);
+    serde_json::from_slice(&bytes).ok()
+}
+
+impl Collector {
+    /// Keeps an event that is a value already.
+    pub fn keep(&self, event: TraceEvent) {
         let Ok(mut state) = self.state.lock() else {
             return;
         };

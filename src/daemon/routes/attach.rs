@@ -60,6 +60,11 @@ async fn attach(
 
 fn upgraded(mut request: Request, container: UnixStream) -> Response {
     tokio::spawn(carry(hyper::upgrade::on(&mut request), container));
+    upgraded_response()
+}
+
+/// 101: from here on the connection is not HTTP.
+pub(super) fn upgraded_response() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response.extensions_mut().insert(ReasonPhrase::from_static(b"UPGRADED"));

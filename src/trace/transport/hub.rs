@@ -1,7 +1,7 @@
 //! The daemon's hub: events come from its own steps and from shims, and go to whoever listens to their trace.
 //!
 //! Life of an explained command: the client opens its trace ([`Hub::open`]) and sends requests that name it; the
-//! daemon's steps are published by the layer, whose sink the hub is; each shim is given one end of a socket, and the
+//! daemon's steps come from the layer, whose sink the hub is; each shim is given one end of a socket, and the
 //! other is attached as a producer ([`Hub::attach_producer`]); when the client says that it has seen enough,
 //! [`Hub::finish`] reads what the producers have already written and ends the stream.
 //!
@@ -10,7 +10,7 @@
 use super::decoder::{Decoder, encode, renumber};
 use crate::trace::event::TraceEvent;
 use crate::trace::ids::TraceId;
-use crate::trace::sink::{Listening, Sink};
+use crate::trace::sink::{Line, Listening, Sink};
 use futures_util::Stream;
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -19,8 +19,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::Interest;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Events that wait for one listener; more are dropped and counted.
 pub const CAPACITY: usize = 1 << 16;
@@ -28,6 +29,8 @@ pub const CAPACITY: usize = 1 << 16;
 /// Bytes read from a producer at once, and how many such pieces before other tasks get their turn.
 const PIECE: usize = 64 << 10;
 const TURN: usize = 16;
+/// Bytes that most events fit into.
+const USUAL_LINE: usize = 512;
 /// An end for a drain whose producer writes as fast as it is read.
 const DRAIN_TURNS: usize = 64;
 
@@ -53,10 +56,11 @@ struct Listener {
     trace: Option<TraceId>,
     sender: mpsc::Sender<Told>,
     lost: Arc<Lost>,
+    finished: Arc<Notify>,
     _listening: Listening,
 }
 
-/// An event on its way: as it was made here, or as the line that a shim wrote, which is passed on unread.
+/// An event on its way: a line that is passed on unread, or what the hub itself has to say.
 #[derive(Debug, Clone)]
 enum Told {
     Event(Box<TraceEvent>),
@@ -101,7 +105,7 @@ impl Hub {
     /// Listens to one trace, or (none) to all.
     pub fn subscribe(self: &Arc<Self>, trace: Option<TraceId>) -> Subscription {
         let (sender, receiver) = mpsc::channel(self.capacity);
-        let lost = Arc::new(Lost::default());
+        let (lost, finished) = (Arc::new(Lost::default()), Arc::new(Notify::new()));
         let mut state = lock(&self.state);
         let id = state.next;
         state.next += 1;
@@ -110,11 +114,13 @@ impl Hub {
             None => state.watchers.push(id),
         }
         let _listening = Listening::start();
-        state.listeners.insert(id, Listener { trace, sender, lost: lost.clone(), _listening });
-        Subscription { id, receiver, lost, hub: Arc::downgrade(self), delivered: 0 }
+        let listener = Listener { trace, sender, lost: lost.clone(), finished: finished.clone(), _listening };
+        state.listeners.insert(id, listener);
+        Subscription { id, receiver, lost, finished, hub: Arc::downgrade(self), delivered: 0 }
     }
 
     /// Hands an event to everybody who listens to its trace.
+    #[cfg(test)]
     pub fn publish(&self, event: TraceEvent) {
         let trace = event.trace.parse::<TraceId>().ok();
         self.tell(trace, Told::Event(Box::new(event)));
@@ -173,7 +179,9 @@ impl Hub {
         self.drain(trace);
         let mut state = lock(&self.state);
         for id in state.by_trace.remove(&trace).unwrap_or_default() {
-            state.listeners.remove(&id);
+            if let Some(listener) = state.listeners.remove(&id) {
+                listener.finished.notify_one();
+            }
         }
     }
 
@@ -210,8 +218,11 @@ impl Sink for Hub {
     fn accepts(&self, trace: TraceId) -> bool {
         self.is_open(trace)
     }
-    fn emit(&self, event: TraceEvent) {
-        self.publish(event);
+    fn emit(&self, trace: TraceId, line: Line<'_>) {
+        let mut bytes = Vec::with_capacity(USUAL_LINE);
+        line(&mut bytes);
+        bytes.pop();
+        self.tell(Some(trace), Told::Line(bytes.into()));
     }
 }
 
@@ -301,6 +312,8 @@ pub struct Subscription {
     id: u64,
     receiver: mpsc::Receiver<Told>,
     lost: Arc<Lost>,
+    /// Told once, when the trace is finished.
+    finished: Arc<Notify>,
     hub: Weak<Hub>,
     delivered: u64,
 }
@@ -311,9 +324,14 @@ impl Subscription {
         std::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// What is there of the next events, as NDJSON; none when the trace is finished. Safe to cancel.
-    pub async fn lines(&mut self) -> Option<Vec<u8>> {
+    /// The next events, as NDJSON; none when the trace is finished. After the first it waits for `patience`, or for
+    /// the end of the trace, so that what comes shortly after it goes out with it: to send each by itself would cost
+    /// more than the steps do. Safe to cancel while it waits for the first.
+    pub async fn lines(&mut self, patience: Duration) -> Option<Vec<u8>> {
         let mut told = std::future::poll_fn(|cx| self.poll_told(cx)).await;
+        if told.is_some() && !patience.is_zero() {
+            let _ = tokio::time::timeout(patience, self.finished.notified()).await;
+        }
         let mut bytes = Vec::new();
         while let Some(event) = told {
             self.write(event, &mut bytes);

@@ -110,7 +110,7 @@ async fn what_a_shim_has_written_arrives_before_the_stream_ends() {
     hub.attach_producer(trace, daemon).unwrap();
     let writer = NdjsonWriter::new(shim.into()).unwrap();
     for n in 0..100 {
-        writer.emit(event(trace, &n.to_string()));
+        writer.emit(trace, &|to| encode(&event(trace, &n.to_string()), to));
     }
     writer.flush();
     // No await since: the task that follows the producer has not run, and the shim still holds its end.

@@ -3,7 +3,7 @@
 use super::decoder::encode;
 use crate::trace::event::TraceEvent;
 use crate::trace::ids::TraceId;
-use crate::trace::sink::Sink;
+use crate::trace::sink::{Line, Sink, read};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
@@ -92,16 +92,16 @@ impl Sink for NdjsonWriter {
     fn accepts(&self, _: TraceId) -> bool {
         true
     }
-    fn emit(&self, event: TraceEvent) {
+    fn emit(&self, _: TraceId, line: Line<'_>) {
         self.with(|buffer| {
             if buffer.fd.is_none() {
                 return;
             }
             if buffer.bytes.len() < MAX_BUFFER {
-                encode(&event, &mut buffer.bytes);
+                line(&mut buffer.bytes);
             } else {
                 buffer.dropped += 1;
-                buffer.last_dropped = Some(event);
+                buffer.last_dropped = read(line).or(buffer.last_dropped.take());
             }
         });
     }
@@ -169,6 +169,10 @@ mod tests {
         }
     }
 
+    fn emit(writer: &NdjsonWriter, event: &TraceEvent) {
+        writer.emit(TraceId::random(), &|to| encode(event, to));
+    }
+
     fn read_to_end(mut stream: UnixStream) -> Vec<TraceEvent> {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
@@ -183,7 +187,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         let writer = NdjsonWriter::new(ours.into()).unwrap();
-        writer.emit(event("starts"));
+        emit(&writer, &event("starts"));
         let early = (&theirs).read(&mut [0; 10]).unwrap_err();
         assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
         writer.flush();
@@ -199,7 +203,7 @@ mod tests {
         let writer = NdjsonWriter::new(ours.into()).unwrap();
         let long = "x".repeat(3 * PIECE);
         for summary in ["a", &long, "b", &"y".repeat(PIECE), "c"] {
-            writer.emit(event(summary));
+            emit(&writer, &event(summary));
         }
         writer.flush();
         drop(writer);
@@ -212,10 +216,10 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
         let writer = NdjsonWriter::new(ours.into()).unwrap();
-        writer.emit(event("starts"));
+        emit(&writer, &event("starts"));
         writer.flush();
         assert_eq!(writer.raw_fd(), None);
-        writer.emit(event("goes on"));
+        emit(&writer, &event("goes on"));
         writer.flush();
     }
 
@@ -227,7 +231,7 @@ mod tests {
         let line = event(&"x".repeat(100_000));
         let fits = MAX_BUFFER.div_ceil(100_000);
         for _ in 0..fits + 7 {
-            writer.emit(line.clone());
+            emit(&writer, &line);
         }
         writer.flush();
         drop(writer);
@@ -243,10 +247,10 @@ mod tests {
     fn what_is_buffered_twice_after_a_fork_is_written_once() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let writer = NdjsonWriter::new(ours.into()).unwrap();
-        writer.emit(event("of the parent"));
+        emit(&writer, &event("of the parent"));
         // As in the copy of the process: another pid finds the parent's lines.
         writer.state.lock().unwrap().owner = 0;
-        writer.emit(event("of the child"));
+        emit(&writer, &event("of the child"));
         writer.flush();
         drop(writer);
         let events = read_to_end(theirs);
