@@ -9,10 +9,12 @@
 //! - `pull`, `layers`: a pull, and one layer of it; several at once, each made by one only.
 //! - [`remote`]: where images come from.
 //! - [`unpack`]: one layer's tar stream → a directory; trusts nothing in it.
+//! - [`diff`]: the inverse: a directory → a layer's tar stream.
 //! - [`snapshots`]: where those directories are, and that a named one is whole.
 //! - [`WritableLayers`]: a container's own layer on top of them, made empty and removed with all that is in it.
 //! - `store`: which images there are, by name, id or digest.
 
+pub mod diff;
 mod layers;
 mod progress;
 mod pull;

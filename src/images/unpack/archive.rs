@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::num::ParseIntError;
 
 /// Longest extended header (PAX records, GNU long name) that is read: 1 MiB.
-const MAX_EXTENSION: u64 = 1 << 20;
+pub const MAX_EXTENSION: u64 = 1 << 20;
 
 /// Size of a tar block in bytes.
 pub const BLOCK: usize = 512;
@@ -262,8 +262,7 @@ impl<R: Read> Archive<R> {
 
     fn finish_entry(&mut self, header: &tar::Header, kind: u8, extensions: Extensions) -> Result<Entry, ArchiveError> {
         let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let unsupported =
-            |what: String| ArchiveError::Unsupported { path: String::from_utf8_lossy(&path).into_owned(), what };
+        let unsupported = |what: String| ArchiveError::Unsupported { path: super::names::shown(&path), what };
         if extensions.sparse || kind == b'S' {
             return Err(unsupported("a sparse file".into()));
         }

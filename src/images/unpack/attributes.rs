@@ -20,7 +20,7 @@ pub fn set_time(dir: &Dir<'_>, name: &Path, (sec, nsec): (i64, i64)) -> Result<(
 
 /// Whether a layer may bring this attribute: capabilities of programs and what users attach. The others are the
 /// host's own (labels of its security modules) or overlayfs' marks, which would let a layer forge whiteouts.
-fn is_allowed(name: &[u8]) -> bool {
+pub fn is_allowed(name: &[u8]) -> bool {
     name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 

@@ -49,7 +49,7 @@ fn is_full(errno: Errno) -> bool {
 impl UnpackError {
     /// A failed call on an entry of the layer.
     pub(super) fn call(path: &[u8], call: &'static str, errno: Errno) -> UnpackError {
-        let path = String::from_utf8_lossy(path).into_owned();
+        let path = super::names::shown(path);
         if is_full(errno) { UnpackError::NoSpace { path } } else { UnpackError::Call { path, call, errno } }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! A layer is not trusted. No name in it reaches anything outside its root: see [`names`] and [`dir`].
 
-mod archive;
+pub(in crate::images) mod archive;
 mod attributes;
 mod dir;
 mod error;
@@ -20,6 +20,7 @@ mod whiteout;
 pub(in crate::images) mod tests;
 
 pub use archive::ArchiveError;
+pub(in crate::images) use attributes::is_allowed;
 pub use dir::{Dir, Removal, remove_tree};
 pub use error::UnpackError;
 pub use stream::Pieces;
@@ -129,9 +130,7 @@ fn of_content(error: io::Error) -> UnpackError {
 
 fn of_entry(path: &[u8], error: EntryError) -> UnpackError {
     match error {
-        EntryError::Refused(reason) => {
-            UnpackError::BadEntry { path: String::from_utf8_lossy(path).into_owned(), reason: reason.to_owned() }
-        }
+        EntryError::Refused(reason) => UnpackError::BadEntry { path: names::shown(path), reason: reason.to_owned() },
         EntryError::Call(call, errno) => UnpackError::call(path, call, errno),
         EntryError::Content(e) => of_content(e),
     }

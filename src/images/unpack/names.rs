@@ -51,8 +51,21 @@ impl Name {
     }
 }
 
+/// A name for a message: of a long one, both ends.
+pub fn shown(bytes: &[u8]) -> String {
+    const EACH: usize = 60;
+    if bytes.len() <= 2 * EACH {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    let (first, last) = (&bytes[..EACH], &bytes[bytes.len() - EACH..]);
+    format!("{}…{}", String::from_utf8_lossy(first), String::from_utf8_lossy(last))
+}
+
 /// A path below the root without `.`, `..` and empty components.
 pub fn clean(bytes: &[u8]) -> Result<PathBuf, &'static str> {
+    if bytes.len() >= libc::PATH_MAX as usize {
+        return Err("the name is longer than a path may be");
+    }
     if bytes.contains(&0) {
         return Err("the name holds a NUL byte");
     }

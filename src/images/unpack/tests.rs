@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 pub(in crate::images) mod build;
 mod hostile;
-mod model;
+pub(in crate::images) mod model;
 
 use build::Tar;
 

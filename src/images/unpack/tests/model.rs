@@ -16,7 +16,7 @@ enum What {
 }
 
 #[derive(Debug, Clone)]
-struct Step {
+pub(in crate::images) struct Step {
     path: String,
     what: What,
     mtime: u64,
@@ -217,7 +217,7 @@ impl Model {
 }
 
 /// The same lines, from the disk.
-fn lines(bench: &Bench) -> Vec<String> {
+pub(in crate::images) fn lines(bench: &Bench) -> Vec<String> {
     let mut lines = Vec::new();
     let mut todo = vec![(String::new(), bench.root())];
     while let Some((path, at)) = todo.pop() {
@@ -255,7 +255,7 @@ fn targets() -> impl Strategy<Value = String> {
         .prop_map(|(start, path)| format!("{start}{path}"))
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(in crate::images) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let what = prop_oneof![
         3 => any::<u8>().prop_map(What::File),
         3 => prop::sample::select(vec![0o755, 0o700, 0o1777, 0o2755]).prop_map(What::Dir),
@@ -269,7 +269,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..14)
 }
 
-fn tar_of(steps: &[Step]) -> Vec<u8> {
+pub(in crate::images) fn tar_of(steps: &[Step]) -> Vec<u8> {
     let mut tar = Tar::new();
     for Step { path, what, mtime } in steps {
         let (parent, name) = path.rsplit_once('/').map_or(("", path.as_str()), |(p, n)| (p, n));
