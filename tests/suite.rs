@@ -15,6 +15,7 @@ mod suite {
     mod failures;
     mod hardening;
     mod homes;
+    mod logs;
     mod run;
     mod support;
     mod tidy;

@@ -19,6 +19,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -31,6 +32,7 @@ pub fn kind(status: StatusCode) -> ErrorKind {
         401 | 403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
+        501 => ErrorKind::NotImplemented,
         503 => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }
@@ -50,6 +52,7 @@ mod tests {
             ErrorKind::Forbidden,
             ErrorKind::Unavailable,
             ErrorKind::Internal,
+            ErrorKind::NotImplemented,
         ] {
             assert_eq!(kind(status(k)), k);
         }

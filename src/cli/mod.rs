@@ -30,6 +30,7 @@ mod images;
 mod info;
 mod inspect;
 mod kill;
+mod logs;
 mod moment;
 mod ps;
 mod pull;
@@ -71,6 +72,7 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<events::Events>(),
             Entry::of::<inspect::Inspect>(),
             Entry::of::<kill::Kill>(),
+            Entry::of::<logs::Logs>(),
             Entry::of::<rm::Rm>(),
             Entry::of::<start::Start>(),
             Entry::of::<stop::Stop>(),

@@ -19,6 +19,17 @@ pub struct Attach {
     pub detach_keys: Option<String>,
 }
 
+/// What of a log to get (`GET /containers/{id}/logs`), in the API's own words.
+#[derive(Debug, Clone, Default)]
+pub struct Logs {
+    pub follow: bool,
+    pub timestamps: bool,
+    pub details: bool,
+    pub since: Option<String>,
+    pub until: Option<String>,
+    pub tail: String,
+}
+
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitCondition {
@@ -58,6 +69,21 @@ impl Client {
             .flag("stdout", what.stdout)
             .flag("stream", true);
         self.hijack(Call::post(format!("/containers/{}/attach", segment(id))).query(query)).await
+    }
+
+    /// `GET /containers/{id}/logs`: the stream, framed unless the container has a terminal.
+    pub async fn container_logs(&self, id: &str, what: &Logs) -> Result<Hijacked, ClientError> {
+        let query = Query::new()
+            .flag("details", what.details)
+            .flag("follow", what.follow)
+            .maybe("since", what.since.as_deref())
+            .flag("stderr", true)
+            .flag("stdout", true)
+            .with("tail", &what.tail)
+            .flag("timestamps", what.timestamps)
+            .maybe("until", what.until.as_deref());
+        let answer = self.stream(Call::get(format!("/containers/{}/logs", segment(id))).query(query)).await?;
+        Ok(answer.into_streams())
     }
 
     /// `POST /containers/{id}/wait`: returns when the daemon has begun to wait.

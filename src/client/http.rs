@@ -296,6 +296,11 @@ impl Answer {
         }
     }
 
+    /// The body as the streams of a container; nothing can be sent.
+    pub fn into_streams(self) -> Hijacked {
+        Hijacked::body(self.response.into_body(), self.sender)
+    }
+
     pub fn call(&self) -> &str {
         &self.call
     }

@@ -42,6 +42,12 @@ pub enum ContainerError {
     StillUp { id: String, status: &'static str, advice: &'static str },
     #[error("removal of container {0} is already in progress")]
     RemovalInProgress(String),
+    #[error("{0}")]
+    LogOption(String),
+    #[error("configured logging driver does not support reading")]
+    LogNotRead,
+    #[error("can not get logs from container which is dead or marked for removal")]
+    LogOfDead,
     #[error("container {0} does not end, though SIGKILL was sent to it")]
     DoesNotEnd(String),
     #[error("container {id} has {max} attached streams already")]
@@ -110,6 +116,9 @@ impl ContainerError {
             Name(NameError::Taken { .. }) => ErrorKind::Conflict,
             Image(error) => error.kind,
             Spec(error) => error.kind(),
+            LogOption(_) => ErrorKind::BadParameter,
+            LogNotRead => ErrorKind::NotImplemented,
+            LogOfDead => ErrorKind::Conflict,
             Start(failure) if failure.is_commands_fault() => ErrorKind::BadParameter,
             AlreadyStarted(_) | AlreadyStopped(_) => ErrorKind::NotModified,
             Paused | MarkedForRemoval | CantKill { .. } | NotRunning(_) => ErrorKind::Conflict,

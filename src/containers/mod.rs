@@ -2,7 +2,7 @@
 //!
 //! - [`Containers`] (`service`): the commands, safe against each other and against crashes.
 //! - [`spec`], [`accounts`], [`state`], [`names`], [`list`], [`inspect`], `ending`: pure; values in, values out.
-//! - [`layers`]: reads a file of an image without mounting it.
+//! - `logs`: reads what a container has written. [`layers`]: reads a file of an image without mounting it.
 //! - [`store`]: what is on disk. [`shim_client`]: the connection to the process that holds a container.
 
 pub mod accounts;
@@ -13,6 +13,7 @@ mod image_source;
 pub mod inspect;
 pub mod layers;
 pub mod list;
+mod logs;
 pub mod names;
 pub mod service;
 pub mod shim_client;
@@ -25,7 +26,8 @@ pub use crate::shim::protocol::TraceContext;
 pub use error::{ContainerError, StartFailure};
 pub use image_source::{ImageSource, SourceError, SourceImage};
 pub use list::ListOptions;
+pub use logs::LogOptions;
 pub use service::{
-    AttachOptions, Containers, CreateAnswer, OpenError, Parts, Producers, RemoveOptions, WaitAnswer, WaitCondition,
-    Waiting,
+    AttachOptions, Containers, CreateAnswer, LogStream, OpenError, Parts, Producers, RemoveOptions, WaitAnswer,
+    WaitCondition, Waiting,
 };

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Forbidden,
     /// Somebody else did not answer (503).
     Unavailable,
+    /// It is known, and can't be done here (501).
+    NotImplemented,
     /// Everything else (500).
     Internal,
 }

@@ -8,6 +8,7 @@
 //! all attached streams have been closed.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Longest packet in bytes.
@@ -46,6 +47,9 @@ pub struct Start {
     pub rootfs: Rootfs,
     /// json-file log; none: no log is kept.
     pub log_path: Option<PathBuf>,
+    /// How long the log may get, and what each record has besides.
+    #[serde(default)]
+    pub log_limit: LogLimit,
     /// Written (atomically) when the container has ended: [`ExitRecord`] as JSON.
     pub exit_path: PathBuf,
     /// The container has a standard input (else it reads `/dev/null`).
@@ -60,6 +64,23 @@ pub struct Start {
     pub attach: Vec<Attach>,
     /// Where events go, when somebody listens.
     pub trace: Option<TraceContext>,
+}
+
+/// `--log-opt` of the json-file log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimit {
+    /// Bytes after which the file is rotated; none: never.
+    pub max_size: Option<u64>,
+    /// Files that are kept, the one that is written to among them.
+    pub max_files: u32,
+    /// Labels and variables of the container that each record names.
+    pub attrs: BTreeMap<String, String>,
+}
+
+impl Default for LogLimit {
+    fn default() -> Self {
+        LogLimit { max_size: None, max_files: 1, attrs: BTreeMap::new() }
+    }
 }
 
 /// How the root file system is put together (overlayfs).
@@ -82,6 +103,9 @@ pub struct Attach {
     pub stdin: bool,
     pub stdout: bool,
     pub stderr: bool,
+    /// The answer is [`Reply::Attached`]: the caller sends what was logged before, and this stream goes on from there.
+    #[serde(default)]
+    pub after_log: bool,
 }
 
 /// The trace that the events of shim, runtime and init belong to.
@@ -101,6 +125,8 @@ pub enum Reply {
     Started { pid: i32, at: String },
     /// It could not be started; everything made so far is undone.
     Failed(Failure),
+    /// The stream is attached and goes on where the log's file ends now: at `size` bytes of the file `inode`.
+    Attached { inode: u64, size: u64 },
     /// The request was carried out.
     Done,
     /// The request could not be carried out: a sentence.

@@ -115,7 +115,12 @@ impl<'k, K: Kernel> Shim<'k, K> {
         let plan = make_plan(start, &spec, prepared.as_ref().map(|p| p.cgroup.as_str()))?;
         let mother = prepared.as_mut().map(|p| p as &mut dyn lifecycle::Mother);
         let listener = listen_on(&socket_path(start)).map_err(io("listen for the daemon"))?;
-        let log = start.log_path.as_deref().map(Log::open).transpose().map_err(io("open the log"))?;
+        let log = start
+            .log_path
+            .as_deref()
+            .map(|path| Log::open(path, start.log_limit.clone()))
+            .transpose()
+            .map_err(io("open the log"))?;
         let attached = fds.into_iter().zip(&start.attach).map(|(fd, wants)| Attached::new(fd, wants.clone(), tty));
         let attached = attached.collect();
         if tty {
@@ -310,8 +315,22 @@ impl<'k, K: Kernel> Shim<'k, K> {
         match fds.into_iter().next() {
             Some(fd) => {
                 let raw = self.is_terminal();
-                self.attached.push(Attached::new(fd, wants, raw));
-                Reply::Done
+                let after_log = wants.after_log;
+                let mut attached = Attached::new(fd, wants, raw);
+                let reply = match &self.log {
+                    Some(log) if after_log => match log.end() {
+                        Ok((inode, size, unfinished)) => {
+                            for (stream, text) in [Stream::Stdout, Stream::Stderr].into_iter().zip(unfinished) {
+                                attached.push(stream, text);
+                            }
+                            Reply::Attached { inode, size }
+                        }
+                        Err(error) => return Reply::Refused { message: format!("look at the log: {error}") },
+                    },
+                    _ => Reply::Done,
+                };
+                self.attached.push(attached);
+                reply
             }
             None => Reply::Refused { message: "attach needs a socket".into() },
         }

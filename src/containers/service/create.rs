@@ -1,6 +1,7 @@
 //! Making a container: a configuration and an empty writable layer. Nothing runs yet.
 
 use super::super::image_source::SourceImage;
+use super::super::logs;
 use super::super::names::{self, NameError};
 use super::super::spec;
 use super::super::store::{Bundle, Layers};
@@ -59,6 +60,9 @@ impl Inner {
         let image = blocking(move || Ok(images.find(&wanted)?)).await?;
         let config = spec::merge(body, image.config.as_ref())?;
         let warnings = spec::warnings(&config);
+        if let Some(log) = config.host_config.as_ref().and_then(|h| h.log_config.as_ref()) {
+            logs::check(log.typ.as_deref().unwrap_or_default(), &log.config.clone().unwrap_or_default())?;
+        }
         let random = |e: getrandom::Error| ContainerError::Random(e.to_string());
         let id = names::new_id().map_err(random)?;
         let reserved = self.reserve(name.as_deref(), &id)?;

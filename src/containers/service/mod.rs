@@ -12,6 +12,7 @@ mod attach;
 mod control;
 mod create;
 mod end;
+mod logs;
 mod remove;
 mod restore;
 mod start;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use attach::AttachOptions;
 pub use create::CreateAnswer;
+pub use logs::LogStream;
 pub use remove::RemoveOptions;
 pub use wait::{WaitAnswer, WaitCondition, Waiting};
 
@@ -28,6 +30,7 @@ use super::error::ContainerError;
 use super::image_source::ImageSource;
 use super::inspect;
 use super::list::{self, ListOptions};
+use super::logs::Watcher;
 use super::names;
 use super::shim_client::{Client, Launch, lock};
 use super::state::IllegalTransition;
@@ -83,6 +86,7 @@ struct Inner {
     shims: Arc<dyn Launch>,
     producers: Option<Arc<dyn Producers>>,
     events: Bus,
+    watcher: Watcher,
     table: Mutex<Table>,
 }
 
@@ -254,7 +258,19 @@ impl Containers {
         let store = Store::open(data)?;
         let loaded = store.load()?;
         let table = Mutex::default();
-        let inner = Inner { run, tag, store, images, layers, leftovers, shims, producers, events, table };
+        let inner = Inner {
+            run,
+            tag,
+            store,
+            images,
+            layers,
+            leftovers,
+            shims,
+            producers,
+            events,
+            watcher: Watcher::default(),
+            table,
+        };
         let inner = Arc::new(inner);
         inner.restore(loaded).await;
         Ok(Containers { inner })

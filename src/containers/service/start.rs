@@ -270,6 +270,7 @@ impl Inner {
                 merged: bundle.merged(),
             },
             log_path: (log != Some("none")).then(|| bundle.log()),
+            log_limit: super::super::logs::limit(&record.config),
             exit_path: bundle.exit(),
             open_stdin: record.config.open_stdin.unwrap_or(false),
             stdin_once: record.config.stdin_once.unwrap_or(false),

@@ -45,10 +45,7 @@ async fn attach(
     };
     let framed = !engine.containers.record(&id)?.config.tty.unwrap_or(false);
     let container = engine.containers.attach(&id, options).await?;
-    let asked = request.extensions().get::<Asked>().map(|a| a.0);
-    let multiplexed = framed && asked.is_some_and(|v| v >= NAMES_FRAMING);
-    let content_type =
-        if multiplexed { "application/vnd.docker.multiplexed-stream" } else { "application/vnd.docker.raw-stream" };
+    let content_type = content_type(framed, request.extensions().get::<Asked>().copied());
     let upgrade = request.headers().contains_key(header::UPGRADE);
     let mut response = match upgrade {
         true => upgraded(request, container),
@@ -56,6 +53,14 @@ async fn attach(
     };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
+}
+
+/// The type of a stream of outputs.
+pub(super) fn content_type(framed: bool, asked: Option<Asked>) -> &'static str {
+    match framed && asked.is_some_and(|asked| asked.0 >= NAMES_FRAMING) {
+        true => "application/vnd.docker.multiplexed-stream",
+        false => "application/vnd.docker.raw-stream",
+    }
 }
 
 fn upgraded(mut request: Request, container: UnixStream) -> Response {

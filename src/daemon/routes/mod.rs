@@ -4,6 +4,7 @@ mod attach;
 mod containers;
 mod events;
 mod images;
+mod logs;
 mod query;
 mod system;
 mod traces;
@@ -19,6 +20,7 @@ pub fn router(engine: Engine) -> Router {
         .merge(containers::routes())
         .merge(attach::routes())
         .merge(events::routes())
+        .merge(logs::routes())
         .merge(traces::routes())
         .fallback(serve::not_found)
         .method_not_allowed_fallback(serve::not_found)

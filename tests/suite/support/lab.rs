@@ -148,6 +148,13 @@ impl Lab {
     }
 
     /// What the daemon wrote down, for messages of failed tests.
+    /// SIGKILL, and the moment after which nobody listens any more.
+    pub fn kill_daemon(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.daemon_pid().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        super::wait_for("the daemon's end", || std::os::unix::net::UnixStream::connect(self.socket()).err());
+    }
+
     pub fn daemon_log(&self) -> String {
         std::fs::read_to_string(self.home().join("run/daemon.log")).unwrap_or_default()
     }

@@ -1,6 +1,7 @@
 //! What the tests share: a hermetic environment ([`Lab`]), the leak check ([`leaks`]), visible skips ([`need`]),
 //! a real dockerd to compare with ([`beside`]).
 
+pub mod api;
 pub mod beside;
 pub mod hub;
 pub mod lab;
