@@ -11,6 +11,7 @@ mod suite {
     mod docker_cli;
     mod endurance;
     mod events;
+    mod exec;
     mod explain;
     mod failures;
     mod hardening;

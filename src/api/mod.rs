@@ -9,6 +9,7 @@
 //! command sends and understands.
 
 pub mod error;
+pub mod keys;
 pub mod stdcopy;
 pub mod version;
 pub mod wire;

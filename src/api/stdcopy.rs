@@ -23,6 +23,14 @@ pub fn header(stream: Stream, len: u32) -> [u8; HEADER] {
     bytes
 }
 
+/// One frame, header and content.
+pub fn frame(stream: Stream, content: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    let mut bytes = header(stream, len).to_vec();
+    bytes.extend_from_slice(&content[..len as usize]);
+    bytes
+}
+
 /// The stream is not framed as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unrecognized stream: {0}")]

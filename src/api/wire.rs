@@ -117,6 +117,15 @@ impl Progress {
     }
 }
 
+/// Of `GET /exec/{id}/json`, what a client needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ExecState {
+    pub running: bool,
+    /// None as long as it runs.
+    pub exit_code: Option<i64>,
+}
+
 /// A line of `GET /containers/json`: what `ps` shows.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -4,7 +4,7 @@ use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::start::text;
-use super::stdio::{self, Attached, Signals};
+use super::stdio::{self, Attached, Signals, Target};
 use super::verb::Verb;
 use crate::client::stream::Ended;
 use crate::client::{self, WaitCondition};
@@ -48,7 +48,7 @@ impl Verb for Attach {
             let signals = Signals::catch(&how)?;
             let what = client::Attach { stdin, stdout: true, stderr: true, detach_keys: self.detach_keys.clone() };
             let hijacked = client.container_attach(&id, &what).await?;
-            if stdio::converse(cx, &client, &id, hijacked, &how, signals).await? == Ended::Detached {
+            if stdio::converse(cx, &client, Target::Container(&id), hijacked, &how, signals).await? == Ended::Detached {
                 return Err(Failure::new("read escape sequence"));
             }
             Ok(client.waited(wait).await?.status_code as u8)

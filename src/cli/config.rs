@@ -77,7 +77,7 @@ fn parse_stream(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_env(text: &str) -> Result<String, String> {
+pub fn parse_env(text: &str) -> Result<String, String> {
     if text.is_empty() || text.starts_with('=') {
         return Err(format!("invalid environment variable: {text}"));
     }
@@ -174,16 +174,21 @@ impl Options {
 
     /// The files first, then `-e`. A name alone takes our own value; without one it removes the image's.
     fn environment(&self) -> Result<Vec<String>, Failure> {
-        let mut env = Vec::new();
-        for path in &self.env_file {
-            env.extend(read_env_file(path)?);
-        }
-        env.extend(self.env.iter().map(|var| match own_value(var) {
-            Some(with_value) if !var.contains('=') => with_value,
-            _ => var.clone(),
-        }));
-        Ok(env)
+        environment(&self.env_file, &self.env)
     }
+}
+
+/// `--env-file` and `--env`: the files first. A name alone takes our own value; without one it stays a name.
+pub fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec<String>, Failure> {
+    let mut env = Vec::new();
+    for path in files {
+        env.extend(read_env_file(path)?);
+    }
+    env.extend(variables.iter().map(|var| match own_value(var) {
+        Some(with_value) if !var.contains('=') => with_value,
+        _ => var.clone(),
+    }));
+    Ok(env)
 }
 
 fn own_value(name: &str) -> Option<String> {

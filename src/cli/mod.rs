@@ -25,6 +25,7 @@ mod config;
 mod create;
 pub mod daemon;
 mod events;
+mod exec;
 pub mod hub;
 mod images;
 mod info;
@@ -55,6 +56,7 @@ const COMMANDS: &[(&str, &[Entry])] = &[
         "Common Commands",
         &[
             Entry::of::<run::Run>(),
+            Entry::of::<exec::Exec>(),
             Entry::of::<ps::Ps>(),
             Entry::of::<pull::Pull>(),
             Entry::of::<images::Images>(),

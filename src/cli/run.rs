@@ -5,7 +5,7 @@ use super::args::Arity;
 use super::config::{Options, Streams};
 use super::create;
 use super::error::{ENGINE_FAILED, Failure};
-use super::stdio::{self, Attached, Signals};
+use super::stdio::{self, Attached, Signals, Target};
 use super::verb::{Verb, print};
 use crate::client::stream::Ended;
 use crate::client::{Attach, Client, Hijacked, WaitCondition};
@@ -85,7 +85,7 @@ impl Run {
             return Err(of_run(error.into()));
         }
         if let Some(hijacked) = hijacked
-            && stdio::converse(cx, client, id, hijacked, how, signals).await? == Ended::Detached
+            && stdio::converse(cx, client, Target::Container(id), hijacked, how, signals).await? == Ended::Detached
         {
             return Ok(0);
         }

@@ -3,7 +3,7 @@
 use super::Context;
 use super::args::Arity;
 use super::error::Failure;
-use super::stdio::{self, Attached, Signals};
+use super::stdio::{self, Attached, Signals, Target};
 use super::verb::{Verb, print, tell};
 use crate::client::stream::Ended;
 use crate::client::{Attach, Client, WaitCondition};
@@ -63,7 +63,7 @@ impl Start {
         let condition = if removed { WaitCondition::Removed } else { WaitCondition::NextExit };
         let wait = client.container_wait(&id, condition).await?;
         client.container_start(&id, self.detach_keys.as_deref()).await?;
-        if stdio::converse(cx, client, &id, hijacked, &how, signals).await? == Ended::Detached {
+        if stdio::converse(cx, client, Target::Container(&id), hijacked, &how, signals).await? == Ended::Detached {
             return Ok(0);
         }
         let waited = client.waited(wait).await?;

@@ -55,6 +55,32 @@ pub struct Attached {
     pub redraw: bool,
 }
 
+/// What our terminal and signals belong to.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'a> {
+    /// A container's own process.
+    Container(&'a str),
+    /// One more process in it.
+    Exec(&'a str),
+}
+
+impl Target<'_> {
+    async fn resize(self, client: &Client, size: Size) {
+        // What ended in between has no window any more.
+        let _ = match self {
+            Target::Container(id) => client.container_resize(id, size).await,
+            Target::Exec(id) => client.exec_resize(id, size).await,
+        };
+    }
+
+    async fn signal(self, client: &Client, name: &str) {
+        // A container that has just ended cannot get it any more; its end is on the way to us.
+        if let Target::Container(id) = self {
+            let _ = client.container_kill(id, Some(name)).await;
+        }
+    }
+}
+
 /// The signals that this process listens to from now on. They are kept until [`converse`] looks.
 pub struct Signals {
     caught: Vec<(&'static str, i32, Signal)>,
@@ -100,11 +126,11 @@ impl Signals {
     }
 
     /// Passes signals on; returns only when one of them ends us.
-    async fn serve(&mut self, client: &Client, id: &str) -> Failure {
+    async fn serve(&mut self, client: &Client, target: Target<'_>) -> Failure {
         loop {
             let (name, number) = self.next().await;
             if name == "WINCH" {
-                resize(client, id).await;
+                resize(client, target).await;
                 continue;
             }
             if !self.proxy {
@@ -116,8 +142,7 @@ impl Signals {
                     return Failure::new(format!("got {PATIENCE} SIGTERM/SIGINTs, forcefully exiting"));
                 }
             }
-            // A container that has just ended cannot get it any more; its end is on the way to us.
-            let _ = client.container_kill(id, Some(name)).await;
+            target.signal(client, name).await;
         }
     }
 }
@@ -126,16 +151,16 @@ impl Signals {
 pub async fn converse(
     cx: &Context,
     client: &Client,
-    id: &str,
+    target: Target<'_>,
     hijacked: Hijacked,
     how: &Attached,
     mut signals: Signals,
 ) -> Result<Ended, Failure> {
     if how.tty {
         if how.redraw {
-            provoke(client, id).await;
+            provoke(client, target).await;
         }
-        resize(client, id).await;
+        resize(client, target).await;
     }
     let raw = if how.tty && how.stdin {
         cx.hand_over().await?;
@@ -146,24 +171,23 @@ pub async fn converse(
     let what = Carry { stdin: how.stdin, tty: how.tty, detach: raw.as_ref().map(|_| how.keys.clone()) };
     let ended = tokio::select! {
         ended = carry(hijacked, &what) => ended.map_err(Failure::from),
-        failure = signals.serve(client, id) => Err(failure),
+        failure = signals.serve(client, target) => Err(failure),
     };
     drop(raw);
     ended
 }
 
 /// Another size than the real one: what runs in the terminal draws itself anew when the real one comes.
-async fn provoke(client: &Client, id: &str) {
+async fn provoke(client: &Client, target: Target<'_>) {
     if let Some(Size { rows, columns }) = terminal::size() {
         let other = Size { rows: rows.saturating_add(1), columns: columns.saturating_add(1) };
-        let _ = client.container_resize(id, other).await;
+        target.resize(client, other).await;
     }
 }
 
-async fn resize(client: &Client, id: &str) {
+async fn resize(client: &Client, target: Target<'_>) {
     if let Some(size) = terminal::size() {
-        // A container that ended in between has no window any more.
-        let _ = client.container_resize(id, size).await;
+        target.resize(client, size).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! The keys that leave a container without ending it: `ctrl-p,ctrl-q` unless told otherwise.
 
+use crate::api::keys;
+
 /// A sequence of bytes that the terminal sends for the keys. Empty: leaving is not possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DetachKeys(Vec<u8>);
@@ -20,21 +22,9 @@ impl DetachKeys {
     pub fn parse(text: &str) -> Result<DetachKeys, DetachKeysError> {
         let keys: Result<Vec<u8>, _> = text
             .split(',')
-            .map(|key| parse_key(key).ok_or_else(|| DetachKeysError(text.to_owned(), key.to_owned())))
+            .map(|key| keys::parse_one(key).ok_or_else(|| DetachKeysError(text.to_owned(), key.to_owned())))
             .collect();
         keys.map(DetachKeys)
-    }
-}
-
-fn parse_key(key: &str) -> Option<u8> {
-    if let [one] = key.as_bytes() {
-        return Some(*one);
-    }
-    match key.to_ascii_lowercase().strip_prefix("ctrl-")?.as_bytes() {
-        [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
-        [b'@'] => Some(0),
-        [other @ (b'[' | b'\\' | b']' | b'^' | b'_')] => Some(other - b'@'),
-        _ => None,
     }
 }
 

@@ -174,11 +174,14 @@ impl Client {
     /// Sends `call` asking for the connection itself (`Upgrade: tcp`).
     pub(super) async fn hijack(&self, call: Call) -> Result<Hijacked, ClientError> {
         let mut sender = self.dial().await?;
-        let mut request = self.request(&call, trace::sending(&call.method, &self.prefixed(&call), None))?;
+        let told = trace::sending(&call.method, &self.prefixed(&call), call.body.as_ref());
+        let mut request = self.request(&call, told)?;
         let headers = request.headers_mut();
         headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, header::HeaderValue::from_static("tcp"));
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
+        if call.body.is_none() {
+            headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
+        }
         let lost = |source| ClientError::Lost { call: call.name(), source };
         let response = sender.send_request(request).await.map_err(lost)?;
         let status = response.status();

@@ -13,6 +13,7 @@ pub mod detach;
 pub mod endpoint;
 mod error;
 mod events;
+mod exec;
 mod files;
 mod hijack;
 mod http;

@@ -1,6 +1,7 @@
 //! Why a command on a container failed, in the words that clients of the Engine API know.
 
 use super::accounts::AccountError;
+use super::execs::ExecError;
 use super::image_source::SourceError;
 use super::names::{LookupError, NameError};
 use super::shim_client::ShimError;
@@ -40,6 +41,10 @@ pub enum ContainerError {
     NotRunning(String),
     #[error("You cannot remove a {status} container {id}. {advice} before attempting removal or force remove")]
     StillUp { id: String, status: &'static str, advice: &'static str },
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(String),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     #[error("removal of container {0} is already in progress")]
     RemovalInProgress(String),
     #[error("{0}")]
@@ -121,6 +126,11 @@ impl ContainerError {
             LogOfDead => ErrorKind::Conflict,
             Start(failure) if failure.is_commands_fault() => ErrorKind::BadParameter,
             AlreadyStarted(_) | AlreadyStopped(_) => ErrorKind::NotModified,
+            Exec(ExecError::NoSuch(_)) => ErrorKind::NotFound,
+            Exec(ExecError::NoCommand) => ErrorKind::BadParameter,
+            Exec(ExecError::Running(_) | ExecError::HasRun(_) | ExecError::Paused(_)) => ErrorKind::Conflict,
+            Exec(ExecError::Failed { .. }) | Account(_) => ErrorKind::BadParameter,
+            Restarting(_) => ErrorKind::Conflict,
             Paused | MarkedForRemoval | CantKill { .. } | NotRunning(_) => ErrorKind::Conflict,
             StillUp { .. } | RemovalInProgress(_) | TooManyAttached { .. } => ErrorKind::Conflict,
             _ => ErrorKind::Internal,

@@ -1,7 +1,7 @@
 //! A container's life: from what a client asks for to a process, and to its end.
 //!
 //! - [`Containers`] (`service`): the commands, safe against each other and against crashes.
-//! - [`spec`], [`accounts`], [`state`], [`names`], [`list`], [`inspect`], `ending`: pure; values in, values out.
+//! - [`spec`], [`accounts`], [`state`], [`names`], [`list`], [`inspect`], `execs`, `ending`: pure; values in, values out.
 //! - `logs`: reads what a container has written. [`layers`]: reads a file of an image without mounting it.
 //! - [`store`]: what is on disk. [`shim_client`]: the connection to the process that holds a container.
 
@@ -9,6 +9,7 @@ pub mod accounts;
 mod clock;
 mod ending;
 mod error;
+mod execs;
 mod image_source;
 pub mod inspect;
 pub mod layers;
@@ -24,6 +25,7 @@ pub mod store;
 /// What a container is started with besides, made by who knows the traces.
 pub use crate::shim::protocol::TraceContext;
 pub use error::{ContainerError, StartFailure};
+pub use execs::ExecError;
 pub use image_source::{ImageSource, SourceError, SourceImage};
 pub use list::ListOptions;
 pub use logs::LogOptions;

@@ -299,6 +299,8 @@ pub enum Call {
     Dup3 { oldfd: Fd, newfd: i32 },
     /// close_range(2) with `CLOSE_RANGE_CLOEXEC`: what is open from `first` on closes at execve.
     CloseRange { first: u32 },
+    /// close_range(2) without flags: closes at once what is open from `first` to `last`, both included.
+    CloseRangeNow { first: u32, last: u32 },
     /// ioctl(2) `TIOCSCTTY`: the terminal becomes the controlling one of the caller's session.
     IoctlTiocsctty { fd: Fd },
     /// ioctl(2) `TIOCSWINSZ`
@@ -377,7 +379,7 @@ impl Call {
             Call::Seccomp { .. } => "kernel.seccomp",
             Call::Prlimit { .. } => "kernel.prlimit64",
             Call::Dup3 { .. } => "kernel.dup3",
-            Call::CloseRange { .. } => "kernel.close_range",
+            Call::CloseRange { .. } | Call::CloseRangeNow { .. } => "kernel.close_range",
             Call::IoctlTiocsctty { .. } | Call::IoctlTiocswinsz { .. } => "kernel.ioctl",
             Call::Netlink(_) => "kernel.netlink",
         }

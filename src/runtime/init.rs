@@ -38,12 +38,24 @@ impl Parent for &Up {
 }
 
 /// Carries out `program` and does not come back.
-pub(super) fn run<K: Kernel>(kernel: &K, program: &[Step], streams: &[OwnedFd; 3], up: &Up) -> ! {
+///
+/// `more`: other descriptors that steps name by slots.
+pub(super) fn run<K: Kernel>(
+    kernel: &K,
+    program: &[Step],
+    streams: &[OwnedFd; 3],
+    up: &Up,
+    more: &[(u16, RawFd)],
+) -> ! {
     linux::clear_signals();
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let mut interpreter = Interpreter::new(kernel, up);
     for (number, stream) in [slot::STDIN, slot::STDOUT, slot::STDERR].into_iter().zip(streams) {
         interpreter.fill(number, stream.as_raw_fd());
+    }
+    interpreter.fill(slot::UP, up.0.as_raw_fd());
+    for (number, fd) in more {
+        interpreter.fill(*number, *fd);
     }
     let failure = match interpreter.run(program) {
         Err(error) => error,

@@ -78,6 +78,12 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
         }
     }
 
+    /// Takes a descriptor out of its place: the caller closes it.
+    pub fn take(&mut self, slot: u16) -> Option<i32> {
+        let place = self.slots.get_mut(usize::from(slot))?;
+        Some(std::mem::replace(place, -1)).filter(|fd| *fd >= 0)
+    }
+
     /// Runs the steps in order, up to the first that fails and must not.
     ///
     /// # Errors
@@ -105,7 +111,8 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
             Act::MountPoint { path, kind } => self.mount_point(path, *kind),
             Act::Mask { path } => self.mask(path),
             Act::ReadOnly { path } => self.read_only(path),
-            Act::Terminal { rows, columns, owner } => self.terminal(*rows, *columns, *owner),
+            Act::Terminal { rows, columns, owner, console } => self.terminal((*rows, *columns), *owner, *console),
+            Act::CloseOthers { keep } => self.close_others(keep),
             Act::Exec { argv, envp } => return self.exec(argv, envp),
         };
         match result {
@@ -230,7 +237,7 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
         })
     }
 
-    fn terminal(&mut self, rows: u16, columns: u16, owner: u32) -> Result<Ret, (Box<Call>, Errno)> {
+    fn terminal(&mut self, (rows, columns): (u16, u16), owner: u32, console: bool) -> Result<Ret, (Box<Call>, Errno)> {
         let open = |pathname: PathBuf| Call::Openat2 {
             dirfd: Fd::Cwd,
             pathname,
@@ -257,13 +264,31 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
         let Ret::Fd(fd) = self.call(open(slave.clone()))? else {
             return Ok(Ret::DONE);
         };
-        self.mount_point(Path::new("/dev/console"), Place::OwnFile)?;
-        self.call(bind(slave, Path::new("/dev/console")))?;
+        if console {
+            self.mount_point(Path::new("/dev/console"), Place::OwnFile)?;
+            self.call(bind(slave, Path::new("/dev/console")))?;
+        }
         self.call(Call::Setsid {})?;
         for newfd in 0..3 {
             self.call(Call::Dup3 { oldfd: Fd::Raw(fd), newfd })?;
         }
         self.call(Call::IoctlTiocsctty { fd: Fd::Raw(0) })
+    }
+
+    /// One call for each gap between what is kept.
+    fn close_others(&self, keep: &[u16]) -> Result<Ret, (Box<Call>, Errno)> {
+        let slots = keep.iter().filter_map(|slot| self.slots.get(usize::from(*slot)));
+        let mut kept: Vec<u32> = slots.filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        let mut first = 3;
+        for fd in kept {
+            if fd > first {
+                self.call(Call::CloseRangeNow { first, last: fd - 1 })?;
+            }
+            first = fd + 1;
+        }
+        self.call(Call::CloseRangeNow { first, last: u32::MAX })
     }
 
     /// Looks for the program as a shell does, then becomes it.

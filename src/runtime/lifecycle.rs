@@ -3,13 +3,16 @@
 use super::init::{self, Message, Up};
 use super::interpret::{Interpreter, NoParent, StepError};
 use super::plan::Plan;
+use super::plan::exec::ExecPlan;
+use super::program::slot;
 use crate::kernel::{Errno, Kernel, Ret, linux};
 use crate::trace;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 /// A container whose process has become its command.
 #[derive(Debug)]
@@ -72,7 +75,7 @@ pub fn bear<K: Kernel>(
     up: OwnedFd,
 ) -> Result<(i32, OwnedFd), StepError> {
     match Interpreter::new(kernel, NoParent).step(&plan.clone)? {
-        Ret::Child(_) => init::run(kernel, &plan.init, streams, &Up(up)),
+        Ret::Child(_) => init::run(kernel, &plan.init, streams, &Up(up), &[]),
         Ret::Pid { pid, pidfd } => Ok((pid, linux::adopt(pidfd))),
         _ => Err(failed("clone3", Errno::EINVAL)),
     }
@@ -99,7 +102,7 @@ fn start<K: Kernel>(
         None => match shim.step(&plan.clone)? {
             Ret::Child(_) => {
                 drop(mine);
-                init::run(kernel, &plan.init, &streams, &Up(theirs))
+                init::run(kernel, &plan.init, &streams, &Up(theirs), &[])
             }
             Ret::Pid { pid, pidfd } => {
                 drop((theirs, streams));
@@ -110,7 +113,7 @@ fn start<K: Kernel>(
     };
     let mounts = std::fs::File::open(format!("/proc/{pid}/ns/mnt")).ok().map(OwnedFd::from);
     let mut running = Running { pid, pidfd, terminal: None, mounts };
-    match wait_for_command(&mine, &mut running) {
+    match wait_for_command(&mine, &mut running, PollTimeout::NONE) {
         Ok(()) => Ok(running),
         Err(error) => {
             let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
@@ -120,9 +123,57 @@ fn start<K: Kernel>(
     }
 }
 
+/// So long one more process may take to join its container: it needs a few milliseconds, and more only where somebody
+/// stops it (a container whose groups are frozen).
+const JOIN_PATIENCE: u16 = 10_000;
+
+/// Starts one more process in a container that runs. `target` is a pidfd of the container's first process; `trace` the
+/// descriptor that the new process tells over.
+///
+/// # Errors
+/// The step that failed; nothing is left of it.
+pub fn exec<K: Kernel>(
+    kernel: &K,
+    plan: &ExecPlan,
+    streams: [OwnedFd; 3],
+    target: &OwnedFd,
+    trace: Option<RawFd>,
+) -> Result<Running, StepError> {
+    let mut shim = Interpreter::new(kernel, NoParent);
+    shim.fill(slot::TARGET, target.as_raw_fd());
+    shim.run(&plan.before)?;
+    let (mine, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(|errno| failed("socketpair", errno))?;
+    trace::flush();
+    let cloned = shim.step(&plan.clone);
+    let group = shim.take(slot::CGROUP).map(linux::adopt);
+    let (pid, pidfd) = match cloned? {
+        Ret::Child(_) => {
+            let mut more = vec![(slot::TARGET, target.as_raw_fd())];
+            more.extend(trace.map(|fd| (slot::TRACE, fd)));
+            init::run(kernel, &plan.init, &streams, &Up(theirs), &more)
+        }
+        Ret::Pid { pid, pidfd } => (pid, linux::adopt(pidfd)),
+        _ => return Err(failed("clone3", Errno::EINVAL)),
+    };
+    drop((theirs, streams, group));
+    let mut running = Running { pid, pidfd, terminal: None, mounts: None };
+    let waited = wait_for_command(&mine, &mut running, PollTimeout::from(JOIN_PATIENCE));
+    waited.map(|()| running).inspect_err(|error| {
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        // One in a frozen group does not end before it thaws: who serves the container reaps it then.
+        if error.errno != Errno::ETIMEDOUT {
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::__WALL));
+        }
+    })
+}
+
 /// Reads what init says until its end of the socket closes: by execve, or because init is gone.
-fn wait_for_command(socket: &OwnedFd, running: &mut Running) -> Result<(), StepError> {
+fn wait_for_command(socket: &OwnedFd, running: &mut Running, patience: PollTimeout) -> Result<(), StepError> {
     loop {
+        if patience.is_some() && poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], patience) == Ok(0) {
+            return Err(failed("wait for the new process", Errno::ETIMEDOUT));
+        }
         let mut bytes = [0u8; 8192];
         let mut space = nix::cmsg_space!([i32; 1]);
         let mut parts = [IoSliceMut::new(&mut bytes)];

@@ -16,6 +16,12 @@ pub mod slot {
     /// The terminal's two ends.
     pub const PTY_MASTER: u16 = 4;
     pub const PTY_SLAVE: u16 = 5;
+    /// A pidfd of the container's first process, whose namespaces another process joins.
+    pub const TARGET: u16 = 6;
+    /// The new process's end of the socket to its maker.
+    pub const UP: u16 = 7;
+    /// Where the new process tells what it does, when somebody listens.
+    pub const TRACE: u16 = 8;
     /// Detached copies of bind mounts' sources, one after another.
     pub const BINDS: u16 = 16;
     /// One more than the highest.
@@ -52,7 +58,10 @@ pub enum Act {
     /// Makes what is there read-only: bound over itself, then remounted with these locked flags kept.
     ReadOnly { path: PathBuf },
     /// Opens a new terminal in the container's devpts and gives its master to the shim.
-    Terminal { rows: u16, columns: u16, owner: u32 },
+    /// The container's first process gets it as /dev/console too.
+    Terminal { rows: u16, columns: u16, owner: u32, console: bool },
+    /// Closes all descriptors but the standard streams and what these slots hold.
+    CloseOthers { keep: Vec<u16> },
     /// Looks for the program in the container's PATH and becomes it. Nothing comes after.
     Exec { argv: Vec<String>, envp: Vec<String> },
 }

@@ -10,6 +10,7 @@ mod mother;
 pub mod packet;
 pub mod protocol;
 mod server;
+mod sessions;
 mod streams;
 
 use crate::kernel::linux::LinuxKernel;

@@ -30,6 +30,15 @@ pub enum Request {
     Resize { width: u16, height: u16 },
     /// Signal number to the container's first process.
     Kill { signal: i32 },
+    /// One more process in the container; answered by [`Reply::ExecStarted`] or [`Reply::Failed`]. Beside it, in this
+    /// order: a file with the process as JSON (`process` of the OCI runtime spec; longer than a packet may be), the
+    /// socket of the attached stream if `attach` is there, the trace socket if `trace` is there.
+    Exec(Box<Exec>),
+    /// Window size of such a process's terminal (columns, rows).
+    ResizeExec { id: String, width: u16, height: u16 },
+    /// Asks for the processes that [`Request::Exec`] has started and that still run: [`Reply::Execs`] (a daemon that
+    /// was restarted).
+    Execs,
     /// Asks again for [`Reply::Started`] or [`Reply::Exited`] (a daemon that was restarted).
     State,
 }
@@ -108,6 +117,29 @@ pub struct Attach {
     pub after_log: bool,
 }
 
+/// One more process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// 64 hex characters.
+    pub id: String,
+    /// What a daemon that was restarted wants to find again: its own JSON, not read here.
+    pub about: String,
+    /// None: nobody is attached, the process reads and writes `/dev/null` (a terminal is kept all the same).
+    pub attach: Option<Attach>,
+    /// Where events go, when somebody listens.
+    pub trace: Option<TraceContext>,
+}
+
+/// One that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningExec {
+    pub id: String,
+    /// As the shim's pid namespace numbers it.
+    pub pid: i32,
+    /// [`Exec::about`]
+    pub about: String,
+}
+
 /// The trace that the events of shim, runtime and init belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceContext {
@@ -131,6 +163,13 @@ pub enum Reply {
     Done,
     /// The request could not be carried out: a sentence.
     Refused { message: String },
+    /// The new process has become its command.
+    ExecStarted { pid: i32 },
+    /// Comes by itself, to every connection: such a process has ended and all its output is on its way. Its attached
+    /// stream closes after this.
+    ExecEnded { id: String, code: i32 },
+    /// The answer to [`Request::Execs`].
+    Execs { running: Vec<RunningExec> },
     /// The container has ended.
     Exited(ExitRecord),
 }

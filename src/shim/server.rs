@@ -4,7 +4,8 @@ use super::attach::{Attached, Stream};
 use super::log::{Log, now};
 use super::mother::Prepared;
 use super::packet::Connection;
-use super::protocol::{Attach, ExitRecord, Failure, Reply, Request, Start, TraceContext};
+use super::protocol::{Attach, Exec, ExitRecord, Failure, Reply, Request, Start, TraceContext};
+use super::sessions::Sessions;
 use super::streams::{self, Input, read_some};
 use crate::kernel::{Call, Fd, Kernel, linux};
 use crate::runtime::facts::Facts;
@@ -41,6 +42,7 @@ pub(super) struct Shim<'k, K: Kernel> {
     input: Input,
     log: Option<Log>,
     exited: Option<(i32, Option<i32>)>,
+    sessions: Sessions,
 }
 
 impl Failure {
@@ -93,6 +95,7 @@ impl<'k, K: Kernel> Shim<'k, K> {
                     input: parts.input,
                     log: parts.log,
                     exited: None,
+                    sessions: Sessions::default(),
                     start,
                 })
             }
@@ -154,8 +157,9 @@ impl<'k, K: Kernel> Shim<'k, K> {
                 self.flush_attached();
                 self.attached.retain(|a| !a.is_full());
             }
-            self.turn(&mut buffer);
+            self.turn(&mut buffer, self.sessions.patience());
         }
+        self.end_sessions(&mut buffer);
         if let Some(log) = &mut self.log {
             log.finish();
         }
@@ -165,15 +169,16 @@ impl<'k, K: Kernel> Shim<'k, K> {
     }
 
     /// Waits for one event and handles all that are there.
-    fn turn(&mut self, buffer: &mut [u8]) {
-        let ready = self.wait(PollTimeout::NONE);
+    fn turn(&mut self, buffer: &mut [u8], timeout: PollTimeout) {
+        let ready = self.wait(timeout);
         let mut ready = ready.into_iter();
         let mut next = || ready.next().unwrap_or(PollFlags::empty());
         let (ended, knock) = (next(), next());
         let asked: Vec<_> = self.connections.iter().map(|_| next()).collect();
         let attached: Vec<_> = self.attached.iter().map(|_| next()).collect();
         let outputs: Vec<_> = self.outputs.iter().map(|_| next()).collect();
-        let input = next();
+        let input = if self.input_waits() { next() } else { PollFlags::empty() };
+        let of_sessions: Vec<_> = ready.collect();
         if !input.is_empty() {
             self.input.flush();
         }
@@ -184,9 +189,29 @@ impl<'k, K: Kernel> Shim<'k, K> {
         }
         self.answer(&asked);
         self.attached.retain(|a| !a.gone());
-        if !ended.is_empty() && self.exited.is_none() {
+        let some_ended = self.sessions.turn(&of_sessions, buffer);
+        if some_ended || (!ended.is_empty() && self.exited.is_none()) {
             self.reap();
         }
+        for ended in self.sessions.ended() {
+            for connection in &self.connections {
+                let _ = connection.send(&ended, &[]);
+            }
+        }
+    }
+
+    /// What the container writes to goes with it; what was started in it besides has ended with it, or ends now.
+    fn end_sessions(&mut self, buffer: &mut [u8]) {
+        let deadline = Instant::now() + LAST_WORDS;
+        self.sessions.kill();
+        while !self.sessions.is_empty() {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
+            self.turn(buffer, PollTimeout::try_from(left).unwrap_or(PollTimeout::NONE));
+        }
+    }
+
+    fn input_waits(&self) -> bool {
+        self.input.fd().is_some() && self.input.wants_write()
     }
 
     /// poll(2) over everything, in the order that [`Shim::turn`] takes it apart.
@@ -205,6 +230,7 @@ impl<'k, K: Kernel> Shim<'k, K> {
         if let (Some(fd), true) = (self.input.fd(), self.input.wants_write()) {
             fds.push(PollFd::new(fd, PollFlags::POLLOUT));
         }
+        fds.extend(self.sessions.watched());
         let _ = poll(&mut fds, timeout);
         fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect()
     }
@@ -297,6 +323,15 @@ impl<'k, K: Kernel> Shim<'k, K> {
             Request::State => self.started.clone(),
             Request::Attach(wants) => self.attach(wants, fds),
             Request::Kill { signal } => self.kill(signal),
+            Request::Exec(exec) => self.exec(*exec, fds),
+            Request::ResizeExec { id, width, height } => match self.sessions.terminal(&id) {
+                Some(fd) => {
+                    let call = Call::IoctlTiocswinsz { fd, ws_row: height, ws_col: width };
+                    self.done(&call, "the terminal takes the size of the client's window")
+                }
+                None => refused("the process has no terminal"),
+            },
+            Request::Execs => Reply::Execs { running: self.sessions.running() },
             Request::Resize { width, height } => {
                 let tty = self.is_terminal();
                 match (self.outputs.first(), tty) {
@@ -336,6 +371,16 @@ impl<'k, K: Kernel> Shim<'k, K> {
         }
     }
 
+    fn exec(&mut self, exec: Exec, fds: Vec<OwnedFd>) -> Reply {
+        if self.exited.is_some() {
+            return Reply::Refused { message: "the container has ended".into() };
+        }
+        match self.sessions.start(self.kernel, &self.start, &self.running.pidfd, exec, fds) {
+            Ok(pid) => Reply::ExecStarted { pid },
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
     fn kill(&mut self, signal: i32) -> Reply {
         if self.exited.is_some() {
             return Reply::Refused { message: "the container has ended".into() };
@@ -356,6 +401,8 @@ impl<'k, K: Kernel> Shim<'k, K> {
         while let Some((pid, code, signal)) = linux::reap() {
             if pid == self.running.pid {
                 self.exited = Some((code, signal));
+            } else {
+                self.sessions.note_end(pid, code);
             }
         }
     }

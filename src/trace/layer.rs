@@ -381,6 +381,21 @@ pub fn install_process(trace: TraceId, parent: Option<SpanId>, sink: Arc<dyn Sin
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
+/// Where one piece of work of a process that lives long is told: the trace, the sender's span, the sink.
+pub type Told = (TraceId, Option<SpanId>, Arc<dyn Sink>);
+
+/// Runs one piece of work (of this thread, and of a process that is cloned in it) as part of this trace and of no other;
+/// none: it is told to nobody, whatever trace the process was started for.
+pub fn within<R>(told: Option<Told>, work: impl FnOnce() -> R) -> R {
+    match told {
+        Some((trace, parent, sink)) => {
+            let subscriber = tracing_subscriber::registry().with(process_layer(trace, parent, sink));
+            tracing::subscriber::with_default(subscriber, work)
+        }
+        None => tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), work),
+    }
+}
+
 pub(super) fn process_layer(trace: TraceId, parent: Option<SpanId>, sink: Arc<dyn Sink>) -> ExplainLayer {
     let process = Some(Ids { trace, span: parent, parent: None });
     layer(Explain { sink, process, _listening: Some(Listening::start()) })

@@ -36,7 +36,8 @@ pub mod transport;
 pub use event::{Actor, Outcome, TraceEvent};
 pub use ids::{SpanId, TraceId, TraceParent};
 pub use layer::{
-    CallEvent, Step, current_context, emit_call, explain_layer, flush, install, install_process, request_span, step,
+    CallEvent, Step, Told, current_context, emit_call, explain_layer, flush, install, install_process, request_span,
+    step, within,
 };
 pub use sink::{Collector, Line, Sink, enabled};
 pub use telling::{Ended, Json};

@@ -12,6 +12,7 @@ mod attach;
 mod control;
 mod create;
 mod end;
+mod exec;
 mod logs;
 mod remove;
 mod restore;
@@ -27,6 +28,7 @@ pub use remove::RemoveOptions;
 pub use wait::{WaitAnswer, WaitCondition, Waiting};
 
 use super::error::ContainerError;
+use super::execs::Exec;
 use super::image_source::ImageSource;
 use super::inspect;
 use super::list::{self, ListOptions};
@@ -96,6 +98,8 @@ struct Table {
     entries: HashMap<String, Arc<Entry>>,
     /// Name → id.
     names: HashMap<String, String>,
+    /// More processes, by their own ids.
+    execs: HashMap<String, Arc<Exec>>,
 }
 
 /// One container.
@@ -105,6 +109,8 @@ struct Entry {
     record: RwLock<Arc<Record>>,
     /// Held by a command that changes the container, from its first look to its answer.
     command: tokio::sync::Mutex<()>,
+    /// Held while a process joins it and while it is paused or unpaused.
+    freezing: tokio::sync::Mutex<()>,
     /// Held while the record is being written.
     saving: tokio::sync::Mutex<()>,
     /// The connection to its shim, while there is one.
@@ -135,6 +141,7 @@ impl Entry {
             id: record.id.clone(),
             record: RwLock::new(Arc::new(record)),
             command: tokio::sync::Mutex::default(),
+            freezing: tokio::sync::Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             shim: Mutex::default(),
             pending: Mutex::default(),
@@ -290,7 +297,12 @@ impl Containers {
     /// No such container.
     pub fn inspect(&self, id_or_name: &str) -> Result<serde_json::Value, ContainerError> {
         let record = self.inner.find(id_or_name)?.record();
-        Ok(inspect::document(&record, &self.inner.store.bundle(&record.id)))
+        let mut document = inspect::document(&record, &self.inner.store.bundle(&record.id));
+        let execs = self.inner.exec_ids(&record.id);
+        if !execs.is_empty() {
+            document["ExecIDs"] = serde_json::json!(execs);
+        }
+        Ok(document)
     }
 
     /// What is kept of one container.

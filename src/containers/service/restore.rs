@@ -104,6 +104,7 @@ impl Inner {
         if noted.await.is_err() {
             return false;
         }
+        self.take_up_execs(entry, &client).await;
         *lock(&entry.shim) = Some(client.clone());
         entry.life.send_modify(|life| life.up = true);
         let (inner, entry) = (self.clone(), entry.clone());

@@ -167,7 +167,7 @@ impl Inner {
         if !bundle.merged().exists() {
             self.make_layer(&bundle)?;
         }
-        let account = self.account(record)?;
+        let account = self.account(record, record.config.user.as_deref().unwrap_or(""))?;
         let facts =
             Facts { id: &record.id, account: &account, host_name: &host_name(), cgroup: &self.cgroup(&record.id) };
         let spec = spec::to_json(&spec::build(&record.config, &facts));
@@ -175,8 +175,8 @@ impl Inner {
         Ok(self.store.save_spec(&record.id, &spec)?)
     }
 
-    /// The user, as the container's own passwd and group know it.
-    fn account(&self, record: &Record) -> Result<Account, ContainerError> {
+    /// A user, as the container's own passwd and group know it.
+    pub(super) fn account(&self, record: &Record, user: &str) -> Result<Account, ContainerError> {
         let io = |source| ContainerError::Io { step: "read the image's users", source };
         let upper = self.store.bundle(&record.id).upper();
         let lower = record.layers.lower.iter().map(|l| record.layers.base.join(l));
@@ -188,7 +188,6 @@ impl Inner {
         let (passwd, group) = (text("/etc/passwd").map_err(io)?, text("/etc/group").map_err(io)?);
         let host = record.config.host_config.as_ref();
         let added = host.and_then(|h| h.group_add.clone()).unwrap_or_default();
-        let user = record.config.user.as_deref().unwrap_or("");
         accounts::look_up(user, &added, &passwd, &group).map_err(ContainerError::from)
     }
 

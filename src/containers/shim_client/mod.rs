@@ -8,7 +8,7 @@ pub use launch::{Launch, Launched, ShimProcess, Shims, reconnect};
 use crate::shim::packet::Connection;
 use crate::shim::protocol::{ExitRecord, Reply, Request};
 use nix::sys::socket::{Shutdown, shutdown};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,6 +63,8 @@ struct Shared {
     /// Requests without a reply yet; none when no more replies will come.
     waiting: Mutex<Option<VecDeque<Waiting>>>,
     ended: watch::Sender<Option<Ended>>,
+    /// Who waits for the end of which process that was started besides; none when no news will come any more.
+    execs: Mutex<Option<HashMap<String, oneshot::Sender<i32>>>>,
 }
 
 /// A connection to one shim. Dropped, it closes; the container goes on.
@@ -94,6 +96,7 @@ impl Client {
             readiness: tokio::net::UnixStream::from_std(watched)?,
             waiting: Mutex::new(Some(VecDeque::new())),
             ended: watch::Sender::new(None),
+            execs: Mutex::new(Some(HashMap::new())),
         });
         let reader = tokio::spawn(read(shared.clone())).abort_handle();
         Ok(Client { shared, sending: tokio::sync::Mutex::default(), reader })
@@ -141,6 +144,17 @@ impl Client {
         }
     }
 
+    /// The exit status of a process that is about to be started with this id. To be asked for before it is started, so
+    /// that its end is not missed; an error when the shim ends without telling.
+    pub fn exec_ended(&self, id: &str) -> oneshot::Receiver<i32> {
+        let (tell, told) = oneshot::channel();
+        if let Some(execs) = lock(&self.shared.execs).as_mut() {
+            execs.retain(|_, waiting| !waiting.is_closed());
+            execs.insert(id.to_owned(), tell);
+        }
+        told
+    }
+
     async fn send(&self, request: &Request, fds: &[OwnedFd]) -> io::Result<()> {
         let raw: Vec<_> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
         let Shared { connection, readiness, .. } = &*self.shared;
@@ -166,6 +180,11 @@ async fn read(shared: Arc<Shared>) {
             let how = Ended::Exited(record.clone());
             shared.ended.send_if_modified(|ended| ended.is_none() && ended.replace(how).is_none());
         }
+        if let Reply::ExecEnded { id, code } = &reply {
+            let told = lock(&shared.execs).as_mut().and_then(|execs| execs.remove(id));
+            let _ = told.map(|told| told.send(*code));
+            continue;
+        }
         let mut waiting = lock(&shared.waiting);
         let Some(waiting) = waiting.as_mut() else { break };
         let for_nobody = matches!(reply, Reply::Exited(_)) && !waiting.front().is_some_and(|w| w.state);
@@ -176,6 +195,7 @@ async fn read(shared: Arc<Shared>) {
     shared.ended.send_if_modified(|ended| ended.is_none() && ended.replace(Ended::Broken).is_none());
     // Whoever still waits is told by the drop of its sender.
     lock(&shared.waiting).take();
+    lock(&shared.execs).take();
 }
 
 #[cfg(test)]

@@ -24,6 +24,51 @@ pub const DEFAULT_CAPABILITIES: [Capability; 14] = [
     Capability::Setfcap,
 ];
 
+/// All that the kernel has, in the order of their numbers.
+const ALL_CAPABILITIES: [Capability; 41] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::DacReadSearch,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setpcap,
+    Capability::LinuxImmutable,
+    Capability::NetBindService,
+    Capability::NetBroadcast,
+    Capability::NetAdmin,
+    Capability::NetRaw,
+    Capability::IpcLock,
+    Capability::IpcOwner,
+    Capability::SysModule,
+    Capability::SysRawio,
+    Capability::SysChroot,
+    Capability::SysPtrace,
+    Capability::SysPacct,
+    Capability::SysAdmin,
+    Capability::SysBoot,
+    Capability::SysNice,
+    Capability::SysResource,
+    Capability::SysTime,
+    Capability::SysTtyConfig,
+    Capability::Mknod,
+    Capability::Lease,
+    Capability::AuditWrite,
+    Capability::AuditControl,
+    Capability::Setfcap,
+    Capability::MacOverride,
+    Capability::MacAdmin,
+    Capability::Syslog,
+    Capability::WakeAlarm,
+    Capability::BlockSuspend,
+    Capability::AuditRead,
+    Capability::Perfmon,
+    Capability::Bpf,
+    Capability::CheckpointRestore,
+];
+
 /// Hidden: they tell of the host's hardware and kernel.
 pub const MASKED_PATHS: [&str; 11] = [
     "/proc/asound",
@@ -90,6 +135,18 @@ pub(super) fn capabilities(config: &ContainerCreateBody, uid: u32) -> LinuxCapab
     capabilities.set_bounding(Some(kept));
     capabilities.set_effective(Some(own.clone()));
     capabilities.set_permitted(Some(own));
+    capabilities.set_inheritable(None);
+    capabilities.set_ambient(None);
+    capabilities
+}
+
+/// All that there are: `--privileged`.
+pub(super) fn all_capabilities() -> LinuxCapabilities {
+    let all: Capabilities = ALL_CAPABILITIES.into_iter().collect();
+    let mut capabilities = LinuxCapabilities::default();
+    capabilities.set_bounding(Some(all.clone()));
+    capabilities.set_effective(Some(all.clone()));
+    capabilities.set_permitted(Some(all));
     capabilities.set_inheritable(None);
     capabilities.set_ambient(None);
     capabilities

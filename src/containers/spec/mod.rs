@@ -12,7 +12,7 @@ pub use merge::{argv, merge, warnings};
 
 use super::accounts::Account;
 use crate::oci::ErrorKind;
-use bollard_stubs::models::ContainerCreateBody;
+use bollard_stubs::models::{ContainerCreateBody, ExecConfig};
 use oci_spec::runtime::{Box as Size, BoxBuilder, Process, Root, Spec, User};
 use std::path::PathBuf;
 
@@ -92,6 +92,27 @@ pub fn build(config: &ContainerCreateBody, facts: &Facts<'_>) -> Spec {
     spec.set_annotations(None);
     spec.set_linux(Some(isolation::linux(config, facts.cgroup)));
     spec
+}
+
+/// One more process of the container (`exec`): its command, user, directory and variables in place of the container's
+/// own, its privileges unless it asks for all.
+pub fn exec_process(config: &ContainerCreateBody, exec: &ExecConfig, facts: &Facts<'_>) -> Process {
+    let mut config = config.clone();
+    config.entrypoint = None;
+    config.cmd.clone_from(&exec.cmd);
+    config.tty = exec.tty;
+    config.env = Some(config.env.into_iter().flatten().chain(exec.env.iter().flatten().cloned()).collect());
+    if let Some(dir) = exec.working_dir.as_ref().filter(|d| !d.is_empty()) {
+        config.working_dir = Some(dir.clone());
+    }
+    let mut host = config.host_config.take().unwrap_or_default();
+    host.console_size.clone_from(&exec.console_size);
+    config.host_config = Some(host);
+    let mut process = process(&config, facts);
+    if exec.privileged.unwrap_or(false) {
+        process.set_capabilities(Some(isolation::all_capabilities()));
+    }
+    process
 }
 
 /// The spec as JSON, in an order that does not change from run to run (sets of capabilities are sorted).

@@ -63,7 +63,7 @@ pub(super) fn content_type(framed: bool, asked: Option<Asked>) -> &'static str {
     }
 }
 
-fn upgraded(mut request: Request, container: UnixStream) -> Response {
+pub(super) fn upgraded(mut request: Request, container: UnixStream) -> Response {
     tokio::spawn(carry(hyper::upgrade::on(&mut request), container));
     upgraded_response()
 }
@@ -80,7 +80,7 @@ pub(super) fn upgraded_response() -> Response {
 }
 
 /// An answer of HTTP/1.0 has neither length nor chunks: it ends with the connection.
-fn output_only(container: UnixStream) -> Response {
+pub(super) fn output_only(container: UnixStream) -> Response {
     let mut response = Response::new(Body::from_stream(ReaderStream::new(container)));
     *response.version_mut() = Version::HTTP_10;
     response

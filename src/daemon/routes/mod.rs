@@ -3,6 +3,7 @@
 mod attach;
 mod containers;
 mod events;
+mod exec;
 mod images;
 mod logs;
 mod query;
@@ -19,6 +20,7 @@ pub fn router(engine: Engine) -> Router {
         .merge(images::routes())
         .merge(containers::routes())
         .merge(attach::routes())
+        .merge(exec::routes())
         .merge(events::routes())
         .merge(logs::routes())
         .merge(traces::routes())

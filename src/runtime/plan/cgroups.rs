@@ -43,6 +43,27 @@ pub(super) fn prepare(name: &str, facts: &Facts) -> Option<super::Preparation> {
     }
 }
 
+/// How one more process comes into a container's groups.
+///
+/// A process with one thread moves itself through version 1's `tasks` ("0": whoever writes) and waits for nobody: only a
+/// move of a whole process or of another one takes the lock that an RCU grace period goes with (8 to 20 ms; the
+/// kernel's cgroup_procs_write_start). On version 2 it is born there.
+pub(super) fn join_running(name: &str, facts: &Facts) -> Group {
+    let mut group = Group { before: vec![], join: vec![], after: vec![] };
+    match &facts.cgroups {
+        Cgroups::None(_) => {}
+        Cgroups::V1(hierarchies) => group.join.extend(hierarchies.iter().map(|hierarchy| {
+            write(
+                "joins the container's group (0 is whoever writes it): what limits and counts the container does so here",
+                hierarchy.own.join(name).join("tasks"),
+                "0",
+            )
+        })),
+        Cgroups::V2 { own, .. } => group.before.push(born_in(&own.join(name))),
+    }
+    group
+}
+
 fn make(dir: &Path) -> Step {
     Step::call(
         "a control group of the container's own, to count and limit what it uses",
@@ -200,20 +221,22 @@ fn v2(dir: &Path, controllers: &[String], resources: Option<&LinuxResources>) ->
     if let Some(resources) = resources {
         before.extend(v2_limits(dir, controllers, resources));
     }
-    before.push(
-        Step::call(
-            "the new process will be born in this group",
-            Call::Openat2 {
-                dirfd: Fd::Cwd,
-                pathname: dir.to_path_buf(),
-                flags: OFlag::O_PATH | OFlag::O_DIRECTORY,
-                mode: 0,
-                resolve: ResolveFlag::empty(),
-            },
-        )
-        .save(slot::CGROUP),
-    );
+    before.push(born_in(dir));
     Group { before, join: vec![], after: vec![remove(dir)] }
+}
+
+fn born_in(dir: &Path) -> Step {
+    Step::call(
+        "the new process will be born in this group",
+        Call::Openat2 {
+            dirfd: Fd::Cwd,
+            pathname: dir.to_path_buf(),
+            flags: OFlag::O_PATH | OFlag::O_DIRECTORY,
+            mode: 0,
+            resolve: ResolveFlag::empty(),
+        },
+    )
+    .save(slot::CGROUP)
 }
 
 fn v2_limits(dir: &Path, controllers: &[String], resources: &LinuxResources) -> Vec<Step> {

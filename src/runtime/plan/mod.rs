@@ -10,6 +10,7 @@
 //! 5. become the command.
 
 pub(crate) mod cgroups;
+pub mod exec;
 mod mounts;
 mod privileges;
 
@@ -19,7 +20,7 @@ use crate::kernel::call::Netlink;
 use crate::kernel::{Call, Fd};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use std::path::{Path, PathBuf};
 
 /// What is to be made.
@@ -126,8 +127,7 @@ pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
     init.extend(mounts.host_is_gone);
     init.extend(identity(request.spec, flags));
     if process.terminal().unwrap_or(false) {
-        let size = process.console_size();
-        init.push(terminal(size.as_ref().map_or((0, 0), |s| (s.height(), s.width())), process.user().uid()));
+        init.push(terminal(process, true));
     } else {
         init.extend(plain_streams());
     }
@@ -164,20 +164,25 @@ fn namespaces(spec: &Spec, facts: &Facts) -> CloneFlags {
     let list = spec.linux().as_ref().and_then(|l| l.namespaces().clone()).unwrap_or_default();
     let mut flags = CloneFlags::empty();
     for namespace in list.iter().filter(|n| n.path().is_none()) {
-        flags |= match namespace.typ() {
-            LinuxNamespaceType::Mount => CloneFlags::CLONE_NEWNS,
-            LinuxNamespaceType::Cgroup if matches!(facts.cgroups, Cgroups::None(_)) => CloneFlags::empty(),
-            LinuxNamespaceType::Cgroup => CloneFlags::CLONE_NEWCGROUP,
-            LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
-            LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
-            LinuxNamespaceType::Pid => CloneFlags::CLONE_NEWPID,
-            LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
-            LinuxNamespaceType::User => CloneFlags::CLONE_NEWUSER,
-            LinuxNamespaceType::Time => CloneFlags::empty(),
-        };
+        flags |= namespace_flag(namespace.typ(), facts);
     }
     // Without a mount namespace of its own the root could not be changed.
     flags | CloneFlags::CLONE_NEWNS
+}
+
+/// A kind of namespace as clone3(2) and setns(2) name it.
+fn namespace_flag(kind: LinuxNamespaceType, facts: &Facts) -> CloneFlags {
+    match kind {
+        LinuxNamespaceType::Mount => CloneFlags::CLONE_NEWNS,
+        LinuxNamespaceType::Cgroup if matches!(facts.cgroups, Cgroups::None(_)) => CloneFlags::empty(),
+        LinuxNamespaceType::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+        LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
+        LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
+        LinuxNamespaceType::Pid => CloneFlags::CLONE_NEWPID,
+        LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
+        LinuxNamespaceType::User => CloneFlags::CLONE_NEWUSER,
+        LinuxNamespaceType::Time => CloneFlags::empty(),
+    }
 }
 
 /// The layers, joined into one tree.
@@ -300,11 +305,14 @@ fn identity(spec: &Spec, flags: CloneFlags) -> Program {
     program
 }
 
-fn terminal((rows, columns): (u64, u64), owner: u32) -> Step {
+fn terminal(process: &Process, console: bool) -> Step {
+    let size = process.console_size();
+    let (rows, columns) = size.as_ref().map_or((0, 0), |s| (s.height(), s.width()));
+    let owner = process.user().uid();
     let small = |n: u64| u16::try_from(n).unwrap_or(0);
     Step::new(
         "a terminal of the container's own: the shim holds the other end",
-        Act::Terminal { rows: small(rows), columns: small(columns), owner },
+        Act::Terminal { rows: small(rows), columns: small(columns), owner, console },
     )
 }
 

@@ -7,10 +7,10 @@ use oci_spec::runtime::Spec;
 use proptest::prelude::*;
 use serde_json::json;
 
-const CAPS: [&str; 6] =
+pub(super) const CAPS: [&str; 6] =
     ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_CHECKPOINT_RESTORE"];
 
-fn facts(rootless: bool) -> Facts {
+pub(super) fn facts(rootless: bool) -> Facts {
     let hierarchy = |name: &str| Hierarchy {
         controllers: name.into(),
         mount: format!("/sys/fs/cgroup/{name}").into(),
@@ -31,12 +31,12 @@ fn facts(rootless: bool) -> Facts {
     }
 }
 
-fn unified() -> Facts {
+pub(super) fn unified() -> Facts {
     let own = "/sys/fs/cgroup/system.slice".into();
     Facts { cgroups: Cgroups::V2 { own, controllers: vec!["memory".into(), "pids".into()] }, ..facts(false) }
 }
 
-fn spec(caps: &[&str], terminal: bool, uid: u32) -> Spec {
+pub(super) fn spec(caps: &[&str], terminal: bool, uid: u32) -> Spec {
     let value = json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -77,7 +77,7 @@ fn planned(spec: &Spec, facts: &Facts) -> Plan {
 }
 
 /// What a process may still do when it has given up its privileges.
-fn needs_no_privilege(act: &Act) -> bool {
+pub(super) fn needs_no_privilege(act: &Act) -> bool {
     match act {
         Act::Exec { .. } => true,
         Act::Call(call) => matches!(
@@ -90,7 +90,7 @@ fn needs_no_privilege(act: &Act) -> bool {
     }
 }
 
-fn position(program: &[Step], which: impl Fn(&Call) -> bool) -> Option<usize> {
+pub(super) fn position(program: &[Step], which: impl Fn(&Call) -> bool) -> Option<usize> {
     program.iter().position(|s| matches!(&s.act, Act::Call(c) if which(c)))
 }
 

@@ -13,6 +13,10 @@ use std::collections::HashSet;
 enum Topic {
     ControlGroup,
     ControlGroupGone,
+    /// All processes of a group stand still, or go on.
+    Held,
+    /// Into the namespaces of a container that runs.
+    Joined,
     Namespaces,
     Overlay,
     Root,
@@ -27,9 +31,11 @@ enum Topic {
     Rest,
 }
 
-const TOPICS: [Topic; 12] = [
+const TOPICS: [Topic; 14] = [
     Topic::ControlGroup,
     Topic::ControlGroupGone,
+    Topic::Held,
+    Topic::Joined,
     Topic::Namespaces,
     Topic::Overlay,
     Topic::Root,
@@ -70,12 +76,14 @@ fn topic(call: &TraceEvent) -> Topic {
     let in_cgroups = |key: &str| text(key).starts_with(CGROUPS) && text(key).contains("/rdock-");
     match call.op.trim_start_matches("kernel.") {
         "mkdirat" if in_cgroups("pathname") => Topic::ControlGroup,
+        "write" if in_cgroups("path") && is_freezer(text("path")) => Topic::Held,
         "write" if in_cgroups("path") => Topic::ControlGroup,
         "renameat" if in_cgroups("newpath") => Topic::ControlGroup,
         "unlinkat" if in_cgroups("pathname") => Topic::ControlGroupGone,
         // A copy without namespaces of its own is the engine's helper, not the container.
         "clone3" if !names(call, "flags").any(|f| f.starts_with("CLONE_NEW")) => Topic::Rest,
         "clone3" | "unshare" => Topic::Namespaces,
+        "setns" => Topic::Joined,
         "mount" if text("filesystemtype") == "overlay" => Topic::Overlay,
         "pivot_root" | "umount2" => Topic::Root,
         "mount" if call.args.get("source").is_some_and(Value::is_null) => Topic::Rest,
@@ -88,6 +96,11 @@ fn topic(call: &TraceEvent) -> Topic {
         "execve" => Topic::Command,
         _ => Topic::Rest,
     }
+}
+
+/// The file that stops all processes of a group (freezer controller; cgroup.freeze in version 2).
+fn is_freezer(path: &str) -> bool {
+    path.ends_with("/freezer.state") || path.ends_with("/cgroup.freeze")
 }
 
 /// A place in /proc or /sys that the container is to see nothing of, or must not write to.
@@ -165,6 +178,15 @@ fn tell(topic: Topic, calls: &[&TraceEvent], all: &[&TraceEvent], words: &Words)
     match topic {
         Topic::ControlGroup => Some((control_group(calls, kernel)?, fill(words.lesson, &[CONTROL_GROUPS]))),
         Topic::ControlGroupGone => Some((kernel.group_gone.to_owned(), none())),
+        Topic::Held => {
+            let held = matches!(calls.last()?.text("data")?.trim(), "FROZEN" | "1");
+            let file = last_part(calls.last()?.text("path")?)?.to_owned();
+            Some(((if held { kernel.holds } else { kernel.lets_go_on }).to_owned(), file))
+        }
+        Topic::Joined => {
+            let kinds = kinds(calls, "nstype", kernel)?;
+            Some((fill(kernel.joins_namespaces, &[&kinds]), "setns".into()))
+        }
         Topic::Namespaces => namespaces(calls, kernel),
         Topic::Overlay => overlay(calls, kernel),
         Topic::Root => root(calls, all, kernel),
@@ -219,7 +241,7 @@ fn control_group(calls: &[&TraceEvent], words: &words::Kernel) -> Option<String>
         "misc",
         "systemd",
     ];
-    let (mut group, mut limits) = (None, Vec::new());
+    let (mut group, mut limits, mut enters) = (None, Vec::new(), false);
     for call in calls {
         let (path, file) = match (call.text("path"), call.text("pathname").or(call.text("newpath"))) {
             (Some(path), _) => path.rsplit_once('/')?,
@@ -233,19 +255,22 @@ fn control_group(calls: &[&TraceEvent], words: &words::Kernel) -> Option<String>
             _ => below,
         };
         group = Some(name);
-        let told = ["cgroup.procs", "cpuset.cpus", "cpuset.mems", "devices.allow", "devices.deny", ""];
-        if !told.contains(&file) {
+        enters |= ["cgroup.procs", "tasks", ""].contains(&file);
+        let told = ["cgroup.procs", "tasks", "cpuset.cpus", "cpuset.mems", "devices.allow", "devices.deny", ""];
+        // Where processes are put into the group, that its processors are its parent's goes without saying.
+        if !told.contains(&file) || (!enters && file.starts_with("cpuset.")) {
             limits.push(format!("{file} = {}", call.text("data").unwrap_or("").trim()));
         }
     }
-    let mut text = fill(words.group, &[group?]);
+    let mut text = fill(if enters { words.group } else { words.limits }, &[group?]);
     if !limits.is_empty() {
         text += &format!(": {}", limits.join(", "));
     }
     Some(text)
 }
 
-fn namespaces(calls: &[&TraceEvent], words: &words::Kernel) -> Option<(String, String)> {
+/// The kinds of namespaces that calls name in `key`: `pid, mount and uts`; none when they name none.
+fn kinds(calls: &[&TraceEvent], key: &str, words: &words::Kernel) -> Option<String> {
     const KINDS: [(&str, &str); 8] = [
         ("CLONE_NEWUSER", "user"),
         ("CLONE_NEWPID", "pid"),
@@ -256,20 +281,26 @@ fn namespaces(calls: &[&TraceEvent], words: &words::Kernel) -> Option<(String, S
         ("CLONE_NEWCGROUP", "cgroup"),
         ("CLONE_NEWTIME", "time"),
     ];
-    let asked = |flag: &str| calls.iter().any(|c| names(c, "flags").any(|f| f == flag));
+    let asked = |flag: &str| calls.iter().any(|c| names(c, key).any(|f| f == flag));
     let kinds: Vec<&str> = KINDS.iter().filter(|(flag, _)| asked(flag)).map(|(_, kind)| *kind).collect();
+    match kinds.as_slice() {
+        [] => None,
+        [one] => Some((*one).to_owned()),
+        [most @ .., last] => Some(most.join(", ") + words.and + last),
+    }
+}
+
+fn namespaces(calls: &[&TraceEvent], words: &words::Kernel) -> Option<(String, String)> {
     let clone = calls.iter().rfind(|c| c.op == "kernel.clone3");
     let right = match clone.and_then(|c| c.ok_field("pid")) {
         Some(pid) => format!("clone3 = {pid}"),
         None => String::new(),
     };
     let who = if clone.is_some() { words.new_process } else { words.leaves_view };
-    let kinds = match kinds.as_slice() {
-        [] => return clone.map(|_| (who.to_owned(), right)),
-        [one] => (*one).to_owned(),
-        [most @ .., last] => most.join(", ") + words.and + last,
-    };
-    Some((fill(words.own_namespaces, &[who, &kinds]), right))
+    match kinds(calls, "flags", words) {
+        None => clone.map(|_| (who.to_owned(), right)),
+        Some(kinds) => Some((fill(words.own_namespaces, &[who, &kinds]), right)),
+    }
 }
 
 fn overlay(calls: &[&TraceEvent], words: &words::Kernel) -> Option<(String, String)> {

@@ -47,7 +47,11 @@ pub(super) struct Words {
 /// What the calls of the kernel do for a container.
 pub(super) struct Kernel {
     pub group: &'static str,
+    pub limits: &'static str,
     pub group_gone: &'static str,
+    pub holds: &'static str,
+    pub lets_go_on: &'static str,
+    pub joins_namespaces: &'static str,
     pub new_process: &'static str,
     pub leaves_view: &'static str,
     pub own_namespaces: &'static str,
@@ -103,6 +107,10 @@ const EN: Words = Words {
     lanes: ["registry", "layers", "network", "runtime", "container"],
     kernel: Kernel {
         group: "puts it into the control group {}",
+        limits: "changes the limits of the control group {}",
+        holds: "the kernel stops all processes of the control group",
+        lets_go_on: "the kernel lets the processes of the control group go on",
+        joins_namespaces: "joins the container's {} namespaces",
         group_gone: "removes the control group: it is empty now",
         new_process: "makes a new process",
         leaves_view: "leaves the host's view",
@@ -160,6 +168,10 @@ const ZH: Words = Words {
     lanes: ["仓库", "镜像层", "网络", "运行时", "容器"],
     kernel: Kernel {
         group: "放进控制组 {}",
+        limits: "修改控制组 {} 的限制",
+        holds: "内核停住控制组里的所有进程",
+        lets_go_on: "内核让控制组里的进程继续运行",
+        joins_namespaces: "加入容器的 {} 命名空间",
         group_gone: "删除控制组: 里面已没有进程",
         new_process: "创建新进程",
         leaves_view: "离开宿主机的视图",
