@@ -50,6 +50,7 @@ pub struct Exec {
 
 impl Verb for Exec {
     const NAME: &'static str = "exec";
+    const ALIASES: &'static [&'static str] = &["container exec", "exec"];
     const ABOUT: &'static str = "Execute a command in a running container";
     const USAGE: &'static str = "[OPTIONS] CONTAINER COMMAND [ARG...]";
     const ARITY: Arity = Arity::AtLeast(2);
