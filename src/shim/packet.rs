@@ -4,7 +4,7 @@ use super::protocol::MAX_MESSAGE;
 use crate::kernel::{Errno, linux};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::{Serialize, de::DeserializeOwned};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// How many descriptors one message may carry (the kernel's limit is 253, `SCM_MAX_FD`).
@@ -64,6 +64,16 @@ impl Connection {
     }
 }
 
+/// A message that may be longer than a packet: a file that is only in memory (memfd_create(2)), to be sent beside one.
+///
+/// # Errors
+/// What memfd_create(2) and write(2) answer.
+pub fn long_message(message: &impl Serialize) -> io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(linux::memfd_cloexec(c"message")?);
+    file.write_all(&serde_json::to_vec(message)?)?;
+    Ok(file.into())
+}
+
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -81,7 +91,7 @@ mod tests {
     use super::*;
     use crate::shim::protocol::Request;
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-    use std::io::{Read as _, Seek as _, Write as _};
+    use std::io::{Read as _, Seek as _};
 
     #[test]
     fn a_message_arrives_whole_with_its_descriptors() {

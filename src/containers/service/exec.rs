@@ -9,12 +9,11 @@ use super::super::shim_client::ShimError;
 use super::super::spec::{self, Facts};
 use super::super::state::Status;
 use super::*;
-use crate::kernel::linux::memfd_cloexec;
+use crate::shim::packet::long_message;
 use crate::shim::protocol::{self, Failure, Reply, Request};
 use crate::trace::{self, Actor};
 use bollard_stubs::models::ExecConfig;
 use serde_json::{Value, json};
-use std::io::Write as _;
 use std::time::Duration;
 
 /// How long a shim may take to start a process.
@@ -183,7 +182,6 @@ impl Inner {
 
     /// The process as JSON, in a file that is only in memory.
     fn exec_process(&self, record: &Record, config: &ExecConfig) -> Result<OwnedFd, ContainerError> {
-        let io = |source| ContainerError::Io { step: "write down the process", source };
         let own = config.user.as_deref().filter(|u| !u.is_empty());
         let user = own.or(record.config.user.as_deref()).unwrap_or("");
         let account = self.account(record, user)?;
@@ -193,11 +191,7 @@ impl Inner {
         if !process.cwd().is_absolute() {
             return Err(failed(126, "Cwd must be an absolute path").into());
         }
-        let json = serde_json::to_vec(&process).map_err(|e| io(e.into()))?;
-        let file = memfd_cloexec(c"process").map_err(|errno| io(errno.into()))?;
-        let mut file = std::fs::File::from(file);
-        file.write_all(&json).map_err(io)?;
-        Ok(file.into())
+        long_message(&process).map_err(|source| ContainerError::Io { step: "write down the process", source })
     }
 
     /// Asks the shim; the pid of the new process.
