@@ -9,9 +9,12 @@
 // A benchmark starts processes and prints, as the tests do.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
+mod arena;
+
+use arena::{Dockerd, installed};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 const RDOCK: &str = env!("CARGO_BIN_EXE_rdock");
@@ -284,75 +287,5 @@ impl Drop for Arena {
     fn drop(&mut self) {
         let _ = self.rdock(&["daemon", "stop"]).output();
         drop(self.dockerd.take());
-    }
-}
-
-fn installed(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
-}
-
-/// A Docker daemon of the benchmark's own: its own directories and socket, no bridge, no firewall rules.
-struct Dockerd {
-    child: Child,
-    host: String,
-    dir: PathBuf,
-}
-
-impl Dockerd {
-    fn start(dir: &Path, root: &Path) -> io::Result<Option<Dockerd>> {
-        if !installed("dockerd") || !installed("docker") || !installed("containerd") {
-            return Ok(None);
-        }
-        let dir = dir.join("docker");
-        std::fs::create_dir_all(&dir)?;
-        let host = format!("unix://{}", dir.join("docker.sock").display());
-        let log = std::fs::File::create(dir.join("log"))?;
-        let mut command = Command::new("dockerd");
-        command
-            .args(["--host", &host, "--iptables=false", "--ip6tables=false", "--bridge=none"])
-            .args(["--storage-driver", "overlay2"])
-            .arg("--data-root")
-            .arg(dir.join("data"))
-            .arg("--exec-root")
-            .arg(dir.join("exec"))
-            .arg("--pidfile")
-            .arg(dir.join("pid"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let dockerd = Dockerd { child: command.spawn()?, host, dir };
-        Ok(dockerd.ready(root).then_some(dockerd))
-    }
-
-    /// Waits until it answers, and gives it the image.
-    fn ready(&self, root: &Path) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let answers =
-            || Command::new("docker").args(["-H", &self.host, "version"]).output().is_ok_and(|o| o.status.success());
-        while !answers() {
-            let alive = std::path::Path::new(&format!("/proc/{}/exe", self.child.id())).exists();
-            if Instant::now() > deadline || !alive {
-                return false;
-            }
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
-        let tar = self.dir.join("root.tar");
-        let made = (|| -> io::Result<()> {
-            let mut archive = tar::Builder::new(std::fs::File::create(&tar)?);
-            archive.append_path_with_name(root.join("hello"), "hello")?;
-            archive.finish()
-        })();
-        let import = Command::new("docker").args(["-H", &self.host, "import"]).arg(&tar).arg("noop").output();
-        made.is_ok() && import.is_ok_and(|o| o.status.success())
-    }
-}
-
-impl Drop for Dockerd {
-    fn drop(&mut self) {
-        // It ends its own containerd and unmounts what it has mounted.
-        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.child.wait();
     }
 }
