@@ -218,7 +218,7 @@ mod tests {
 
     fn inspected() -> Value {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path().to_owned()).unwrap();
+        let store = Store::open(dir.path().join("containers")).unwrap();
         let id = "f6306cb0eaaa4894af9e6cd5d276c93fcadb3cfe5c1d2c46b44cb91d02d39ece";
         let config = merge(serde_json::from_str(SENT).unwrap(), None).unwrap();
         let mut record = Record::new(id.into(), "funny_clarke".into(), "sha256:5d".into(), config);

@@ -130,6 +130,8 @@ pub struct Loaded {
     pub records: Vec<Record>,
     /// Names below the store's root that are no whole container: to be deleted.
     pub half_made: Vec<String>,
+    /// Names below [`Store::removed`]: what a daemon had no time to delete.
+    pub removed: Vec<String>,
     /// Records that can't be read; their directories are left alone, since they may hold somebody's files.
     pub unreadable: Vec<StoreError>,
 }
@@ -138,20 +140,29 @@ pub struct Loaded {
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    removed: PathBuf,
 }
 
 impl Store {
-    /// Opens `root`, making it if need be (readable for its owner only).
+    /// Opens `root`, and `removed` beside it, making them if need be (readable for their owner only).
     ///
     /// # Errors
     /// What mkdir(2) answers.
     pub fn open(root: PathBuf) -> Result<Store, StoreError> {
-        make_dir(&root).map_err(failed("make", &root))?;
-        Ok(Store { root })
+        let removed = root.with_file_name("removed");
+        for dir in [&root, &removed] {
+            make_dir(dir).map_err(failed("make", dir))?;
+        }
+        Ok(Store { root, removed })
     }
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where the directories of removed containers are until they are deleted; on the same file system.
+    pub fn removed(&self) -> &Path {
+        &self.removed
     }
 
     pub fn bundle(&self, id: &str) -> Bundle {
@@ -192,19 +203,6 @@ impl Store {
             .map_err(failed("write", &path))
     }
 
-    /// Deletes the record alone: what is left of the directory is half-made then, and goes at the next start if not
-    /// before. A record that is not there is no error.
-    ///
-    /// # Errors
-    /// What the system answers.
-    pub fn forget(&self, id: &str) -> Result<(), StoreError> {
-        let path = self.root.join(id).join("container.json");
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("delete", &path)(error)),
-            _ => Ok(()),
-        }
-    }
-
     /// Writes the OCI runtime spec. It is made anew at each start, so it need not survive a crash.
     ///
     /// # Errors
@@ -223,6 +221,8 @@ impl Store {
     /// Only when the root itself can't be read.
     pub fn load(&self) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
+        let aside = fs::read_dir(&self.removed).map_err(failed("read", &self.removed))?;
+        loaded.removed.extend(aside.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()));
         let entries = fs::read_dir(&self.root).map_err(failed("read", &self.root))?;
         for entry in entries {
             let entry = entry.map_err(failed("read", &self.root))?;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{step} {path}: {}", errno.desc().to_lowercase())]
 pub struct WritableLayerError {
-    /// `mkdir`, `chmod`, `delete`.
+    /// `mkdir`, `chmod`, `rename`, `delete`.
     pub step: &'static str,
     pub path: PathBuf,
     pub errno: Errno,
@@ -57,6 +57,21 @@ impl WritableLayers {
             }
             Ok(())
         })
+    }
+
+    /// Moves `parent/name`, the directory of a container, to `aside/name` by one rename: from then on it is removed,
+    /// also if the machine fails. [`WritableLayers::remove`] deletes it there.
+    ///
+    /// # Errors
+    /// What renameat(2) answered; the directory stays where it is. A name that is not there is no error.
+    pub fn set_aside(&self, parent: &Path, name: &str, aside: &Path) -> Result<(), WritableLayerError> {
+        let (oldpath, newpath) = (parent.join(name), aside.join(name));
+        let call = Call::Renameat { olddirfd: Fd::Cwd, oldpath: oldpath.clone(), newdirfd: Fd::Cwd, newpath };
+        let why = "one rename and the container is gone, whatever happens; its files are deleted when this is answered";
+        match because(Actor::Layer, why, || self.kernel.call(&call)) {
+            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(WritableLayerError { step: "rename", path: oldpath, errno }),
+        }
     }
 
     /// Removes `parent/name`, the directory of a container, with the layer and all else in it ([`remove_tree`]). A
@@ -121,6 +136,21 @@ mod tests {
         layers().remove(dir.path(), "upper").unwrap();
         assert!(outside.path().join("kept").exists());
         assert!(fs::symlink_metadata(dir.path().join("upper")).is_err());
+    }
+
+    #[test]
+    fn what_is_set_aside_is_gone_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let aside = dir.path().join("removed");
+        fs::create_dir_all(dir.path().join("c1/upper/a")).unwrap();
+        fs::create_dir(&aside).unwrap();
+        // The second time as after a crash: nothing is there, and nothing is lost.
+        for _ in 0..2 {
+            layers().set_aside(dir.path(), "c1", &aside).unwrap();
+            assert!(!dir.path().join("c1").exists() && aside.join("c1/upper/a").exists());
+        }
+        layers().remove(&aside, "c1").unwrap();
+        assert_eq!(fs::read_dir(aside).unwrap().count(), 0);
     }
 
     #[test]

@@ -75,9 +75,9 @@ impl Inner {
         let removed = self.delete(entry).await;
         if let Err(error) = &removed {
             let message = error.to_string();
-            let noted = self.note(entry, |record| match record.state.status {
-                Status::Removing => record.state.removal_failed(&message),
-                _ => Ok(()),
+            let noted = self.note(entry, |record| {
+                record.state.removing()?;
+                record.state.removal_failed(&message)
             });
             let _ = noted.await;
             entry.removing.store(false, Ordering::SeqCst);
@@ -92,10 +92,10 @@ impl Inner {
             .why("the container's own files are deleted; the image belongs to nobody and stays for the next one")
             .arg("id", &record.id)
             .arg("name", &record.name);
-        let deleted = self.delete_traced(entry).instrument(step.span()).await;
-        match deleted {
-            Ok(deleted) => {
-                step.ok(deleted, || {
+        let removed = self.set_aside(entry).instrument(step.span()).await;
+        match removed {
+            Ok(aside) => {
+                step.ok(aside, || {
                     format!(
                         "removes container {short} with its writable layer, log and configuration; image {image} stays"
                     )
@@ -120,21 +120,22 @@ impl Inner {
         Ok(())
     }
 
-    async fn delete_traced(self: &Arc<Inner>, entry: &Arc<Entry>) -> Result<serde_json::Value, ContainerError> {
-        if entry.record().state.status != Status::Removing {
-            self.commit(entry, |record| record.state.removing()).await?;
-        }
-        let (inner, id, auto_remove) = (self.clone(), entry.id.clone(), entry.record().auto_remove());
-        let deleted = blocking(move || {
-            if auto_remove {
-                // Its record says nothing of the removal: without it the directory is half-made, and goes as such.
-                inner.store.forget(&id)?;
-            }
-            Ok(inner.layers.remove(inner.store.root(), &id)?)
-        })
-        .await?;
+    /// One rename, and the container is gone. Its files are deleted afterwards, in no request: that takes longer than
+    /// all else, and nobody has to wait for it. A daemon that is killed before deletes them when it starts again.
+    async fn set_aside(self: &Arc<Inner>, entry: &Arc<Entry>) -> Result<serde_json::Value, ContainerError> {
+        let (inner, id) = (self.clone(), entry.id.clone());
+        blocking(move || Ok(inner.layers.set_aside(inner.store.root(), &id, inner.store.removed())?)).await?;
+        let (inner, id) = (self.clone(), entry.id.clone());
+        tokio::task::spawn_blocking(move || inner.delete_set_aside(&id));
         self.clean_run_dir(&entry.id).await;
-        Ok(json!(deleted))
+        Ok(json!({"aside": self.store.removed().join(&entry.id)}))
+    }
+
+    /// Deletes what was set aside under this name.
+    pub(super) fn delete_set_aside(&self, name: &str) {
+        if let Err(error) = self.layers.remove(self.store.removed(), name) {
+            tracing::warn!(name, %error, "files of a removed container stay until the daemon starts again");
+        }
     }
 }
 

@@ -24,6 +24,9 @@ impl Inner {
         for name in loaded.half_made {
             self.delete_half_made(name).await;
         }
+        let inner = self.clone();
+        // Nobody waits for it.
+        tokio::task::spawn_blocking(move || loaded.removed.iter().for_each(|name| inner.delete_set_aside(name)));
         let entries: Vec<_> = loaded.records.into_iter().map(Entry::new).collect();
         {
             let mut table = lock(&self.table);

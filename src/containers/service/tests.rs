@@ -493,8 +493,8 @@ async fn every_call_that_fails_while_creating_leaves_nothing() {
 async fn a_removal_that_fails_can_be_taken_up_again() {
     let lab = Lab::new(RUNS).await;
     let Lab { dir, images, .. } = lab;
-    // Three calls make the container; the fifth, in the middle of its removal, fails.
-    let kernel = Arc::new(Faulty::new(LinuxKernel, 4, Errno::EIO));
+    // Three calls make the container; the fourth, which removes it, fails.
+    let kernel = Arc::new(Faulty::new(LinuxKernel, 3, Errno::EIO));
     let lab = Lab::with(dir, images, RUNS, kernel).await;
     lab.create("web", body()).await;
     assert!(lab.containers.remove("web", RemoveOptions::default()).await.is_err());
