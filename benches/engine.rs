@@ -94,6 +94,9 @@ impl Side {
     }
 }
 
+/// Measures some rows on both sides.
+type Measure = fn(&[&Side; 2], &Options) -> io::Result<Vec<Row>>;
+
 struct Options {
     rounds: usize,
     containers: usize,
@@ -136,8 +139,7 @@ fn measure(options: &Options) -> io::Result<bool> {
     let both = [&ours, &theirs];
     println!("{:<34}{:>10}{:>10}", "", "rdock", "docker");
     let mut met = true;
-    let rows: [fn(&[&Side; 2], &Options) -> io::Result<Vec<Row>>; 6] =
-        [client_start, exec, stop, start_rate, logs, listing];
+    let rows: [Measure; 6] = [client_start, exec, stop, start_rate, logs, listing];
     met &= idle(&ours, &dockerd)?.print();
     for rows in rows {
         for row in rows(&both, options)? {
