@@ -6,7 +6,7 @@ use crate::client::{Endpoint, autostart};
 use crate::containers::shim_client::Shims;
 use crate::containers::{Containers, Parts};
 use crate::daemon::engine::About;
-use crate::daemon::joints::{LocalImages, ToldByShims};
+use crate::daemon::joints::{LocalContainers, LocalImages, ToldByShims};
 use crate::daemon::place::Place;
 use crate::daemon::sources::{HubConfig, Sources};
 use crate::daemon::{self, Engine};
@@ -164,6 +164,11 @@ async fn engine(
         events: events.clone(),
     };
     let containers = Containers::open(parts).await.map_err(|e| e.to_string())?;
+    images.used_by(Arc::new(LocalContainers(containers.clone())));
+    if let Err(error) = images.collect().await {
+        // It is in nobody's way, and the next start tries again.
+        tracing::warn!("what a daemon before this one left cannot be collected: {error}");
+    }
     let about = Arc::new(About { id: home.tag(), data: home.data.clone(), rootless });
     Ok(Engine { images, containers, sources, traces, events, about })
 }

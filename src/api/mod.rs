@@ -2,6 +2,7 @@
 //!
 //! - [`version`]: which versions are spoken, and the `/v1.xx` prefix of a path;
 //! - [`error`]: kinds of errors ↔ HTTP status, `{"message": "…"}`, the only place where this is decided;
+//! - [`moment`]: moments as people type them and as lists show them;
 //! - [`stdcopy`]: stdout and stderr in one stream, told apart by an 8-byte header;
 //! - [`wire`]: answers whose JSON no other crate describes exactly.
 //!
@@ -10,6 +11,7 @@
 
 pub mod error;
 pub mod keys;
+pub mod moment;
 pub mod stdcopy;
 pub mod version;
 pub mod wire;

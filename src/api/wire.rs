@@ -202,6 +202,60 @@ pub struct ImageLine {
     pub containers: i64,
 }
 
+/// A line of the answer of `DELETE /images/{name}`: one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RemovedImage {
+    pub untagged: String,
+    pub deleted: String,
+}
+
+/// A line of `GET /images/{name}/history`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HistoryLine {
+    /// `sha256:…`, or `<missing>`.
+    pub id: String,
+    /// Seconds since the epoch.
+    pub created: i64,
+    pub created_by: String,
+    pub comment: String,
+    /// Bytes, unpacked.
+    pub size: i64,
+}
+
+/// Answer of the prunes; each has some of the fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Pruned {
+    #[serde(deserialize_with = "null_is_default")]
+    pub images_deleted: Vec<RemovedImage>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub containers_deleted: Vec<String>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub networks_deleted: Vec<String>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub volumes_deleted: Vec<String>,
+    /// Bytes.
+    pub space_reclaimed: u64,
+}
+
+/// Answer of `GET /system/df`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DiskUsage {
+    /// Bytes of all layers, each counted once.
+    pub layers_size: i64,
+    #[serde(deserialize_with = "null_is_default")]
+    pub images: Vec<ImageLine>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub containers: Vec<ContainerLine>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub volumes: Vec<serde_json::Value>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub build_cache: Vec<serde_json::Value>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,16 @@ impl Condition {
     pub fn new(key: &str, value: &str) -> Condition {
         Condition(Some((key.to_owned(), value.to_owned())))
     }
+
+    /// The condition's name: `until` of `until=24h`.
+    pub fn key(&self) -> Option<&str> {
+        self.0.as_ref().map(|(key, _)| key.as_str())
+    }
+
+    /// As it was meant: `until=24h`.
+    pub fn text(&self) -> Option<String> {
+        self.0.as_ref().map(|(key, value)| format!("{key}={value}"))
+    }
 }
 
 impl FromStr for Condition {

@@ -54,7 +54,7 @@ impl Verb for Images {
     }
 }
 
-const COLUMNS: Columns = Columns {
+pub(super) const COLUMNS: Columns = Columns {
     kind: "*formatter.imageContext",
     table: r"table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}",
     quiet: "{{.ID}}",
@@ -75,15 +75,35 @@ const COLUMNS: Columns = Columns {
 };
 
 /// One line of the table: an image has one for each of its names.
-struct Named<'a> {
-    repository: &'a str,
-    tag: &'a str,
-    digest: &'a str,
+pub(super) struct Named<'a> {
+    pub repository: &'a str,
+    pub tag: &'a str,
+    pub digest: &'a str,
+}
+
+/// What a template finds in a line.
+pub(super) fn record(line: &ImageLine, name: &Named<'_>, no_trunc: bool) -> Record {
+    let number = |n: i64, text: String| if n < 0 { "N/A".to_owned() } else { text };
+    let exact = |n: i64| units::size_exact(n.max(0) as u64);
+    COLUMNS.row(json!({
+        "ID": if no_trunc { &line.id } else { short_id(&line.id) },
+        "Repository": name.repository,
+        "Tag": name.tag,
+        "Digest": name.digest,
+        "CreatedSince": ago(line.created),
+        "CreatedAt": moment(line.created),
+        "Size": units::size(line.size.max(0) as u64),
+        "Containers": number(line.containers, line.containers.to_string()),
+        "VirtualSize": exact(line.size),
+        "SharedSize": number(line.shared_size, exact(line.shared_size)),
+        "UniqueSize": number(line.shared_size, exact(line.size - line.shared_size)),
+    }))
 }
 
 impl Images {
     fn draw(&self, lines: &[ImageLine]) -> Result<String, Failure> {
-        let rows = lines.iter().flat_map(|line| self.names(line).into_iter().map(|name| self.row(line, &name)));
+        let rows =
+            lines.iter().flat_map(|line| self.names(line).into_iter().map(|name| record(line, &name, self.no_trunc)));
         let format = self.format.as_deref().filter(|f| !f.is_empty()).unwrap_or("table");
         if !self.digests {
             return COLUMNS.list(Some(format), self.quiet, rows);
@@ -97,24 +117,6 @@ impl Images {
             }
             f => COLUMNS.render(f, rows),
         }
-    }
-
-    fn row(&self, line: &ImageLine, name: &Named<'_>) -> Record {
-        let number = |n: i64, text: String| if n < 0 { "N/A".to_owned() } else { text };
-        let size = |n: i64| units::size(n.max(0) as u64);
-        COLUMNS.row(json!({
-            "ID": if self.no_trunc { &line.id } else { short_id(&line.id) },
-            "Repository": name.repository,
-            "Tag": name.tag,
-            "Digest": name.digest,
-            "CreatedSince": ago(line.created),
-            "CreatedAt": moment(line.created),
-            "Size": size(line.size),
-            "Containers": number(line.containers, line.containers.to_string()),
-            "VirtualSize": units::size_exact(line.size.max(0) as u64),
-            "SharedSize": number(line.shared_size, size(line.shared_size)),
-            "UniqueSize": number(line.shared_size, size(line.size - line.shared_size)),
-        }))
     }
 
     /// Whether digests are asked for; a digest makes no line of its own for an image that has tags.

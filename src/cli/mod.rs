@@ -22,26 +22,35 @@ mod verb;
 
 mod attach;
 mod config;
+mod confirm;
+mod container_prune;
 mod create;
 pub mod daemon;
 mod events;
 mod exec;
+mod history;
 pub mod hub;
+mod image_inspect;
+mod image_prune;
 mod images;
 mod info;
 mod inspect;
 mod kill;
 mod logs;
-mod moment;
 mod ps;
 mod pull;
 mod rm;
+mod rmi;
 mod run;
 mod start;
 mod stop;
+mod system_df;
+mod system_prune;
+mod tag;
 mod version;
 mod wait;
 
+use crate::client::moment;
 pub use context::{Context, Processes};
 use error::Failure;
 use std::ffi::OsString;
@@ -64,7 +73,17 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<info::Info>(),
         ],
     ),
-    (groups::TITLE, &[Entry::of::<hub::HubServe>()]),
+    (
+        groups::TITLE,
+        &[
+            Entry::of::<container_prune::ContainerPrune>(),
+            Entry::of::<hub::HubServe>(),
+            Entry::of::<image_inspect::ImageInspect>(),
+            Entry::of::<image_prune::ImagePrune>(),
+            Entry::of::<system_df::SystemDf>(),
+            Entry::of::<system_prune::SystemPrune>(),
+        ],
+    ),
     (
         "Commands",
         &[
@@ -72,12 +91,15 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<create::Create>(),
             Entry::of::<daemon::Daemon>(),
             Entry::of::<events::Events>(),
+            Entry::of::<history::History>(),
             Entry::of::<inspect::Inspect>(),
             Entry::of::<kill::Kill>(),
             Entry::of::<logs::Logs>(),
             Entry::of::<rm::Rm>(),
+            Entry::of::<rmi::Rmi>(),
             Entry::of::<start::Start>(),
             Entry::of::<stop::Stop>(),
+            Entry::of::<tag::Tag>(),
             Entry::of::<wait::Wait>(),
         ],
     ),

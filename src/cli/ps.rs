@@ -8,7 +8,7 @@ use super::format::{Columns, LIST_HELP};
 use super::short::{ago, ellipsis, moment, short_id};
 use super::template::Record;
 use super::verb::{Verb, print, tell};
-use crate::client::wire::{ContainerLine, Port};
+use crate::client::wire::{ContainerLine, MountLine, Port};
 use crate::ui::units;
 use serde_json::json;
 
@@ -64,7 +64,7 @@ impl Verb for Ps {
     }
 }
 
-const COLUMNS: Columns = Columns {
+pub(super) const COLUMNS: Columns = Columns {
     kind: "*formatter.ContainerContext",
     table: r"table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
     quiet: "{{.ID}}",
@@ -95,7 +95,7 @@ impl Ps {
     }
 
     fn draw(&self, lines: &[ContainerLine]) -> Result<String, Failure> {
-        let rows = lines.iter().map(|line| self.row(line));
+        let rows = lines.iter().map(|line| record(line, self.no_trunc));
         let format = self.format.as_deref().filter(|f| !self.quiet && !f.is_empty()).unwrap_or("table");
         if !self.size || self.quiet {
             return COLUMNS.list(Some(format), self.quiet, rows);
@@ -108,50 +108,50 @@ impl Ps {
         };
         COLUMNS.render(&sized, rows)
     }
+}
 
-    fn row(&self, line: &ContainerLine) -> Record {
-        let labels: Vec<String> = line.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        let networks: Vec<&str> = line.network_settings.networks.keys().map(String::as_str).collect();
-        let record = COLUMNS.row(json!({
-            "ID": if self.no_trunc { &line.id } else { short_id(&line.id) },
-            "Names": names(&line.names),
-            "Image": self.image(line),
-            "Command": self.command(line),
-            "CreatedAt": moment(line.created),
-            "RunningFor": ago(line.created),
-            "Ports": ports(&line.ports),
-            "State": line.state,
-            "Status": line.status,
-            "Size": sizes(line),
-            "Labels": labels.join(","),
-            "Mounts": self.mounts(line),
-            "LocalVolumes": line.mounts.iter().filter(|m| m.driver == "local").count().to_string(),
-            "Networks": networks.join(","),
-            "Platform": null,
-        }));
-        record.labels(&line.labels)
-    }
+/// What a template finds in a line.
+pub(super) fn record(line: &ContainerLine, no_trunc: bool) -> Record {
+    let labels: Vec<String> = line.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let networks: Vec<&str> = line.network_settings.networks.keys().map(String::as_str).collect();
+    let record = COLUMNS.row(json!({
+        "ID": if no_trunc { &line.id } else { short_id(&line.id) },
+        "Names": names(&line.names),
+        "Image": image(line, no_trunc),
+        "Command": command(line, no_trunc),
+        "CreatedAt": moment(line.created),
+        "RunningFor": ago(line.created),
+        "Ports": ports(&line.ports),
+        "State": line.state,
+        "Status": line.status,
+        "Size": sizes(line),
+        "Labels": labels.join(","),
+        "Mounts": mounts(line, no_trunc),
+        "LocalVolumes": line.mounts.iter().filter(|m| m.driver == "local").count().to_string(),
+        "Networks": networks.join(","),
+        "Platform": null,
+    }));
+    record.labels(&line.labels)
+}
 
-    fn mounts(&self, line: &ContainerLine) -> String {
-        let name =
-            |m: &crate::client::wire::MountLine| if m.name.is_empty() { m.source.clone() } else { m.name.clone() };
-        let names = line.mounts.iter().map(|m| if self.no_trunc { name(m) } else { ellipsis(&name(m), 15) });
-        names.collect::<Vec<_>>().join(",")
-    }
+fn mounts(line: &ContainerLine, no_trunc: bool) -> String {
+    let name = |m: &MountLine| if m.name.is_empty() { m.source.clone() } else { m.name.clone() };
+    let names = line.mounts.iter().map(|m| if no_trunc { name(m) } else { ellipsis(&name(m), 15) });
+    names.collect::<Vec<_>>().join(",")
+}
 
-    fn image(&self, line: &ContainerLine) -> String {
-        match line.image.as_str() {
-            "" => "<no image>".into(),
-            // An image without a name is shown by its short id.
-            image if !self.no_trunc && image.starts_with("sha256:") => short_id(image).to_owned(),
-            image => image.to_owned(),
-        }
+fn image(line: &ContainerLine, no_trunc: bool) -> String {
+    match line.image.as_str() {
+        "" => "<no image>".into(),
+        // An image without a name is shown by its short id.
+        image if !no_trunc && image.starts_with("sha256:") => short_id(image).to_owned(),
+        image => image.to_owned(),
     }
+}
 
-    fn command(&self, line: &ContainerLine) -> String {
-        let command = if self.no_trunc { line.command.clone() } else { ellipsis(&line.command, 20) };
-        format!("\"{}\"", command.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
-    }
+fn command(line: &ContainerLine, no_trunc: bool) -> String {
+    let command = if no_trunc { line.command.clone() } else { ellipsis(&line.command, 20) };
+    format!("\"{}\"", command.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 /// The container's own names, without those that links give it.

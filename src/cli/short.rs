@@ -18,6 +18,12 @@ pub fn moment(seconds: i64) -> String {
     at.and_then(|at| at.format(format).ok()).unwrap_or_default()
 }
 
+/// RFC 3339: `2026-11-26T11:04:47Z`.
+pub fn rfc3339(seconds: i64) -> String {
+    let at = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
+    at.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default()
+}
+
 /// The first 12 characters of an id, without `sha256:`.
 pub fn short_id(id: &str) -> &str {
     let hex = id.split_once(':').map_or(id, |(_, hex)| hex);

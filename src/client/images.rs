@@ -3,7 +3,9 @@
 use super::http::{Answer, Call};
 use super::query::{Query, segment};
 use super::{Client, ClientError};
-use crate::api::wire::{ImageLine, Progress};
+use crate::api::wire::{HistoryLine, ImageLine, Progress, Pruned, RemovedImage};
+use crate::oci::Reference;
+use http::Method;
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -36,6 +38,33 @@ impl Client {
     /// `GET /images/{name}/json`, every field as it came.
     pub async fn image_inspect(&self, name: &str) -> Result<Value, ClientError> {
         self.call_json(Call::get(format!("/images/{}/json", segment(name)))).await
+    }
+
+    /// `GET /images/{name}/history`: the last step first.
+    pub async fn image_history(&self, name: &str) -> Result<Vec<HistoryLine>, ClientError> {
+        self.call_json(Call::get(format!("/images/{}/history", segment(name)))).await
+    }
+
+    /// `POST /images/{name}/tag`
+    pub async fn image_tag(&self, source: &str, target: &Reference) -> Result<(), ClientError> {
+        let query = Query::new().with("repo", &target.name()).maybe("tag", target.tag());
+        self.call(Call::post(format!("/images/{}/tag", segment(source))).query(query)).await.map(drop)
+    }
+
+    /// `DELETE /images/{name}`
+    pub async fn image_remove(
+        &self,
+        name: &str,
+        force: bool,
+        no_prune: bool,
+    ) -> Result<Vec<RemovedImage>, ClientError> {
+        let query = Query::new().flag("force", force).flag("noprune", no_prune);
+        self.call_json(Call::new(Method::DELETE, format!("/images/{}", segment(name))).query(query)).await
+    }
+
+    /// `POST /images/prune`; `filters` is the API's JSON.
+    pub async fn image_prune(&self, filters: Option<&str>) -> Result<Pruned, ClientError> {
+        self.call_json(Call::post("/images/prune").query(Query::new().maybe("filters", filters))).await
     }
 }
 

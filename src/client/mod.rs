@@ -26,7 +26,7 @@ mod trace;
 mod traces;
 
 /// What the answers look like, and which versions of the API there are: the commands know no other door to the API.
-pub use crate::api::{version, wire};
+pub use crate::api::{moment, version, wire};
 pub use containers::{Attach, Logs, Wait, WaitCondition};
 pub use endpoint::Endpoint;
 pub use error::ClientError;

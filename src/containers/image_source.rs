@@ -1,8 +1,11 @@
 //! What containers need of images, as a seam: the tests have images without a registry.
 
 use crate::oci::ErrorKind;
+use futures_util::future::BoxFuture;
 use oci_spec::image::Config;
+use std::any::Any;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// An image, as far as a container needs it.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +18,8 @@ pub struct SourceImage {
     pub base: PathBuf,
     /// Unpacked layers, topmost first.
     pub lower: Vec<PathBuf>,
+    /// While this lives, nothing of the image goes away; the record of a container then does the same.
+    pub hold: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Why there is no image: the words and the kind of whoever keeps images.
@@ -30,4 +35,7 @@ pub trait ImageSource: Send + Sync {
     /// # Errors
     /// `No such image: centos:latest`, or what is wrong with the image.
     fn find(&self, name_or_id: &str) -> Result<SourceImage, SourceError>;
+
+    /// A container of the image `id` is gone: what only it needed may go too.
+    fn released<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()>;
 }

@@ -18,6 +18,7 @@ mod logs;
 pub mod names;
 pub mod service;
 pub mod shim_client;
+pub mod size;
 pub mod spec;
 pub mod state;
 pub mod store;

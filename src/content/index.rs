@@ -11,9 +11,10 @@ use super::error::ContentError;
 use super::store::replace;
 use crate::oci::media::{OCI_INDEX, REF_NAME};
 
-/// The file's content. Entries without a name (other tools write them) are kept as they are.
-#[derive(Default)]
-pub(super) struct Index {
+/// The file's content: what is kept, with or without a name. Other tools write entries without one; rdock keeps an
+/// image so that has lost its last name.
+#[derive(Default, Clone, PartialEq)]
+pub struct Index {
     manifests: Vec<Descriptor>,
 }
 
@@ -49,11 +50,13 @@ impl Index {
         if root.join("index.json").exists() { Ok(()) } else { self.write(root) }
     }
 
-    pub(super) fn resolve(&self, name: &str) -> Option<&Descriptor> {
+    /// What this name stands for.
+    pub fn resolve(&self, name: &str) -> Option<&Descriptor> {
         self.manifests.iter().find(|d| name_of(d) == Some(name))
     }
 
-    pub(super) fn set(&mut self, name: &str, mut descriptor: Descriptor) {
+    /// Gives the content a name; a name that stood for something else moves.
+    pub fn set(&mut self, name: &str, mut descriptor: Descriptor) {
         let mut annotations: HashMap<String, String> = descriptor.annotations().clone().unwrap_or_default();
         annotations.insert(REF_NAME.to_owned(), name.to_owned());
         descriptor.set_annotations(Some(annotations));
@@ -63,10 +66,31 @@ impl Index {
         }
     }
 
-    pub(super) fn remove(&mut self, name: &str) -> bool {
+    /// Keeps the content without a name, once.
+    pub fn keep(&mut self, mut descriptor: Descriptor) {
+        let mut annotations: HashMap<String, String> = descriptor.annotations().clone().unwrap_or_default();
+        annotations.remove(REF_NAME);
+        descriptor.set_annotations(Some(annotations).filter(|a| !a.is_empty()));
+        if !self.manifests.contains(&descriptor) {
+            self.manifests.push(descriptor);
+        }
+    }
+
+    /// Removes a name; whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
         let before = self.manifests.len();
         self.manifests.retain(|d| name_of(d) != Some(name));
         self.manifests.len() < before
+    }
+
+    /// Removes the entries without a name that `which` points out.
+    pub fn let_go(&mut self, which: impl Fn(&Descriptor) -> bool) {
+        self.manifests.retain(|d| name_of(d).is_some() || !which(d));
+    }
+
+    /// Every entry, with its name if it has one, in the order in which they came.
+    pub fn all(&self) -> impl Iterator<Item = (Option<&str>, &Descriptor)> {
+        self.manifests.iter().map(|d| (name_of(d), d))
     }
 
     pub(super) fn entries(self) -> Vec<(String, Descriptor)> {

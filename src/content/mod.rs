@@ -21,5 +21,6 @@ mod tests;
 mod writer;
 
 pub use error::ContentError;
+pub use index::Index;
 pub use store::Store;
 pub use writer::BlobWriter;

@@ -124,23 +124,31 @@ impl Store {
 
     /// Gives the content a name; a name that stood for something else moves.
     pub fn tag(&self, name: &str, descriptor: &Descriptor) -> Result<(), ContentError> {
-        let _lock = self.lock()?;
-        let mut index = Index::read(&self.root)?;
-        index.set(name, descriptor.clone());
-        // The names of the blobs must be on disk before a name of the index leads to them.
-        sync_dir(&self.blobs())?;
-        index.write(&self.root)
+        self.edit(|index| index.set(name, descriptor.clone()))
     }
 
     /// Removes a name; whether it was there. The blobs stay.
     pub fn untag(&self, name: &str) -> Result<bool, ContentError> {
+        self.edit(|index| index.remove(name))
+    }
+
+    /// Changes names, several in one step: whoever looks, and a machine that crashes, sees all of it or nothing.
+    pub fn edit<T>(&self, change: impl FnOnce(&mut Index) -> T) -> Result<T, ContentError> {
         let _lock = self.lock()?;
         let mut index = Index::read(&self.root)?;
-        let was_there = index.remove(name);
-        if was_there {
+        let before = index.clone();
+        let answer = change(&mut index);
+        if index != before {
+            // The names of the blobs must be on disk before a name of the index leads to them.
+            sync_dir(&self.blobs())?;
             index.write(&self.root)?;
         }
-        Ok(was_there)
+        Ok(answer)
+    }
+
+    /// Everything that is kept, with and without names.
+    pub fn index(&self) -> Result<Index, ContentError> {
+        Index::read(&self.root)
     }
 
     /// All names with what they stand for, in the order they were given.

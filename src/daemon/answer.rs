@@ -80,4 +80,9 @@ macro_rules! refusals {
     )* };
 }
 
-refusals!(crate::images::ImageError, crate::images::PullError, crate::containers::ContainerError);
+refusals!(
+    crate::images::ImageError,
+    crate::images::PullError,
+    crate::images::RemoveError,
+    crate::containers::ContainerError
+);

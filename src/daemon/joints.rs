@@ -1,10 +1,12 @@
-//! What ties the services to each other: containers find their images, shims tell what they do.
+//! What ties the services to each other: containers find their images, images know their containers, shims tell what
+//! they do.
 
-use crate::containers::{ImageSource, Producers, SourceError, SourceImage, TraceContext};
-use crate::images::{Image, ImageError, Images};
-use crate::oci::Reference;
+use crate::containers::{Containers, ImageSource, Producers, SourceError, SourceImage, TraceContext};
+use crate::images::{Image, ImageError, Images, Use, Users};
+use crate::oci::{Digest, Reference};
 use crate::trace::transport::Hub;
 use crate::trace::{self, Actor};
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -40,6 +42,33 @@ impl ImageSource for LocalImages {
         }
         found.map(|(_, source)| source).map_err(|e| SourceError { kind: e.kind(), message: e.to_string() })
     }
+
+    fn released<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let here = id.parse::<Digest>().is_ok_and(|id| self.0.store().has(&id));
+            // The image was removed by force, and its layers stayed for the container.
+            if !here && let Err(error) = self.0.collect().await {
+                tracing::warn!("what the container's image left cannot be collected: {error}");
+            }
+        })
+    }
+}
+
+/// The containers of this host, for the images that they were made of.
+pub struct LocalContainers(pub Containers);
+
+impl Users for LocalContainers {
+    fn uses(&self) -> Vec<Use> {
+        let of = |record: Arc<crate::containers::store::Record>| {
+            Some(Use {
+                container: record.id.clone(),
+                image: record.image.parse().ok()?,
+                running: record.state.status.is_up(),
+                layers: record.layers.lower.clone(),
+            })
+        };
+        self.0.records().into_iter().filter_map(of).collect()
+    }
 }
 
 /// With its tag, as people write it; an id as it is.
@@ -50,10 +79,10 @@ fn familiar(name_or_id: &str) -> String {
 
 impl LocalImages {
     fn resolve(&self, name_or_id: &str) -> Result<(Image, SourceImage), ImageError> {
-        let image = self.0.get(name_or_id)?;
+        let (image, hold) = self.0.hold(name_or_id)?;
         let (base, lower) = self.0.lower_dirs(&image)?;
         let config = image.config.config().clone();
-        let source = SourceImage { id: image.id.to_string(), config, base, lower };
+        let source = SourceImage { id: image.id.to_string(), config, base, lower, hold: Some(Arc::new(hold)) };
         Ok((image, source))
     }
 }

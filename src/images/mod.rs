@@ -12,25 +12,41 @@
 //! - [`diff`]: the inverse: a directory → a layer's tar stream.
 //! - [`snapshots`]: where those directories are, and that a named one is whole.
 //! - [`WritableLayers`]: a container's own layer on top of them, made empty and removed with all that is in it.
-//! - `store`: which images there are, by name, id or digest.
+//! - `store`: which images there are, by name, id or digest; [`names`]: names given and taken; `history`, [`usage`].
+//! - [`filter`]: which images a list or a prune means.
+//! - [`removal`], `garbage`, [`gate`]: what goes, what stays and who says so; [`users`]: containers, as a seam.
 
 pub mod diff;
+pub mod filter;
+mod garbage;
+pub mod gate;
+mod history;
 mod layers;
+pub mod names;
 mod progress;
 mod pull;
 mod registry;
 pub mod remote;
+pub mod removal;
 mod service;
 pub mod snapshots;
 mod store;
 #[cfg(test)]
 mod tests;
 pub mod unpack;
+pub mod usage;
+pub mod users;
 mod writable;
 
+pub use filter::{FilterError, ImageFilter};
+pub use gate::Lease;
+pub use history::HistoryLine;
 pub use progress::{PullProgress, human_size};
 pub use pull::{PullError, PullOutcome, PullStatus};
+pub use removal::{RemoveError, RemoveImage, Removed};
 pub use service::{Images, OpenError};
-pub use store::{CHOSEN, Image, ImageError, ImageSummary, Removed};
+pub use store::{CHOSEN, Image, ImageError, ImageSummary, PARENT};
 pub use unpack::{Options, Removal};
+pub use usage::{ImageUsage, Usage};
+pub use users::{Use, Users};
 pub use writable::{WritableLayerError, WritableLayers};

@@ -3,7 +3,9 @@
 //! All or nothing: the name is given last, so whoever asks finds the whole image or the one before. Layers that were
 //! completed before a failure stay, for the next try; nothing else does.
 
+use super::gate::Gate;
 use super::layers::{Layer, Layers};
+use super::names::references_of_pull;
 use super::progress::{Progress, PullProgress};
 use super::remote::{Found, Remote, RemoteError, Repository};
 use super::store::{CHOSEN, Catalog, ImageError, chain_ids, diff_ids, digest_of, parse};
@@ -85,6 +87,7 @@ pub struct PullOutcome {
 /// One pull.
 pub(super) struct Pull<'p> {
     pub layers: &'p Arc<Layers>,
+    pub gate: &'p Arc<Gate>,
     pub remote: &'p dyn Remote,
     pub reference: Reference,
     pub platform: Platform,
@@ -126,6 +129,8 @@ impl Pull<'_> {
         self.progress.begin(tag_or_digest, self.reference.path());
         let image = self.describe(&found).await?;
         let digest = digest_of(&image.named)?;
+        // From here on until a name leads to it, nothing that is found or brought goes away.
+        let _lease = self.gate.hold(image.parts());
         let status = match self.is_up_to_date(&image, &digest)? {
             true => PullStatus::UpToDate,
             false => {
@@ -285,11 +290,12 @@ impl Pull<'_> {
             .arg("id", &image.id)
             .arg("digest", digest)
             .arg("layers", image.layers.iter().map(|(_, layer)| &layer.expected.digest).collect::<Vec<_>>());
-        let keep = || -> Result<(), ContentError> {
+        let keep = || -> Result<(), ImageError> {
             for document in &image.documents {
                 self.store().put(document)?;
             }
-            self.store().tag(&self.reference.canonical(), &image.named)
+            let catalog = Catalog { store: self.store(), snapshots: &self.layers.snapshots };
+            catalog.give(&references_of_pull(&self.reference, digest), &image.named)
         };
         if let Err(e) = keep() {
             step.fail("ESTORE", &e, || format!("{}: {e}", self.reference.familiar()));
@@ -299,6 +305,17 @@ impl Pull<'_> {
             format!("image stored: id {}, digest {}", image.id.short(), digest.short())
         });
         Ok(())
+    }
+}
+
+impl Described {
+    /// All blobs and layers that it is made of.
+    fn parts(&self) -> Vec<Digest> {
+        let mut parts: Vec<Digest> = self.documents.iter().map(|d| Digest::of(d)).collect();
+        for (_, layer) in &self.layers {
+            parts.extend([layer.expected.digest.clone(), layer.chain_id.clone()]);
+        }
+        parts
     }
 }
 

@@ -1,19 +1,27 @@
 //! The images of one rdock.
 
+use super::filter::ImageFilter;
+use super::garbage::Collector;
+use super::gate::{Gate, Lease};
+use super::history::HistoryLine;
 use super::layers::Layers;
 use super::progress::Progress;
 use super::pull::{Messages, Pull, PullError, PullOutcome, platform};
 use super::remote::Remote;
+use super::removal::{self, RemoveError, RemoveImage, Removed};
 use super::snapshots::{SnapshotError, Snapshots};
-use super::store::{Catalog, Image, ImageError, ImageSummary, Removed};
+use super::store::{Catalog, Image, ImageError, ImageSummary};
 use super::unpack::Options;
+use super::usage::Usage;
+use super::users::{Nobody, Users};
 use crate::content::{ContentError, Store};
 use crate::events::{Attributes, Bus, Kind};
 use crate::kernel::Kernel;
-use crate::oci::Reference;
+use crate::oci::{Digest, Reference};
+use oci_spec::image::Descriptor;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::sync::RwLock;
+use std::sync::{Arc, OnceLock};
 
 /// Why the images could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +36,11 @@ pub enum OpenError {
 pub struct Images {
     layers: Arc<Layers>,
     remote: Arc<dyn Remote>,
-    /// Pulls share it, a removal has it alone: nothing that a pull has found to exist goes away under it.
-    gate: RwLock<()>,
+    /// What is under way, and must not be collected.
+    gate: Arc<Gate>,
+    /// Removals, one after another: each looks, decides and takes names away.
+    removals: tokio::sync::Mutex<()>,
+    users: OnceLock<Arc<dyn Users>>,
     events: Bus,
 }
 
@@ -44,7 +55,14 @@ impl Images {
         let store = Arc::new(Store::open(data.join("content"))?);
         let snapshots = Snapshots::open(data.join("snapshots"), kernel)?;
         let layers = Arc::new(Layers::new(store, snapshots, options));
-        Ok(Images { layers, remote, gate: RwLock::new(()), events: Bus::new() })
+        Ok(Images {
+            layers,
+            remote,
+            gate: Arc::default(),
+            removals: tokio::sync::Mutex::new(()),
+            users: OnceLock::new(),
+            events: Bus::new(),
+        })
     }
 
     /// Publishes there what it does from now on.
@@ -77,9 +95,9 @@ impl Images {
         platform_name: Option<&str>,
         progress: Messages,
     ) -> Result<PullOutcome, PullError> {
-        let _gate = self.gate.read().await;
         let pull = Pull {
             layers: &self.layers,
+            gate: &self.gate,
             remote: &*self.remote,
             reference: reference.clone().with_default_tag(),
             platform: platform(platform_name)?,
@@ -110,19 +128,110 @@ impl Images {
         self.catalog().size(image)
     }
 
-    /// Takes the name away, and with the last name the image. That no container needs it is for the caller to know.
-    pub async fn remove(&self, name_or_id: &str) -> Result<Vec<Removed>, ImageError> {
-        let _gate = self.gate.write().await;
-        let id = self.get(name_or_id)?.id.to_string();
-        let removed = self.catalog().remove(name_or_id)?;
-        for removed in &removed {
+    /// From now on images know who uses them. Before, nobody does; so this comes before anything is removed.
+    pub fn used_by(&self, users: Arc<dyn Users>) {
+        let _ = self.users.set(users);
+    }
+
+    /// Looks an image up and holds it: until the lease ends nothing of it is collected, whoever removes it.
+    pub fn hold(&self, name_or_id: &str) -> Result<(Image, Lease), ImageError> {
+        self.gate.hold_found(|| {
+            let image = self.catalog().get(name_or_id)?;
+            let parts = image.parts();
+            Ok((image, parts))
+        })
+    }
+
+    /// Leases for what is being brought; see [`super::gate`].
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Gives an image names, in one step on disk; with none it is kept without. See [`super::names`].
+    pub fn give(&self, names: &[Reference], descriptor: &Descriptor) -> Result<(), ImageError> {
+        self.catalog().give(names, descriptor)
+    }
+
+    /// Gives an image another name.
+    pub fn tag(&self, source: &str, target: &Reference) -> Result<(), ImageError> {
+        let id = self.catalog().tag(source, target)?.to_string();
+        self.tell("tag", &id, &target.familiar());
+        Ok(())
+    }
+
+    /// How the image came to be, the last step first.
+    pub fn history(&self, name_or_id: &str) -> Result<Vec<HistoryLine>, ImageError> {
+        let catalog = self.catalog();
+        catalog.history(&catalog.get(name_or_id)?)
+    }
+
+    /// How much room images take.
+    pub fn usage(&self) -> Result<Usage, ImageError> {
+        self.catalog().usage()
+    }
+
+    /// Takes a name away, or all; and with the last name the image, as far as nobody else needs it.
+    pub async fn remove(&self, name_or_id: &str, options: RemoveImage) -> Result<Vec<Removed>, RemoveError> {
+        let _one = self.removals.lock().await;
+        let id = self.get(name_or_id)?.id;
+        let (collector, asked) = (self.collector(), name_or_id.to_owned());
+        let removed = blocking(move || removal::remove(&collector, &asked, options)).await?;
+        self.tell_removed(&id, &removed);
+        Ok(removed)
+    }
+
+    fn tell_removed(&self, id: &Digest, removed: &[Removed]) {
+        let id = id.to_string();
+        for removed in removed {
             match removed {
                 Removed::Untagged(_) => self.tell("untag", &id, &id),
                 Removed::Deleted(digest) if digest.to_string() == id => self.tell("delete", &id, &id),
                 Removed::Deleted(_) => {}
             }
         }
-        Ok(removed)
+    }
+
+    /// Removes images without a tag, with `all` every one that no container was made of; and what nobody needs. What
+    /// was removed, and bytes of the layers.
+    pub async fn prune(&self, filter: &ImageFilter, all: bool) -> Result<(Vec<Removed>, u64), RemoveError> {
+        let mut removed = Vec::new();
+        let sizes: HashMap<Digest, u64> =
+            self.layers.snapshots.list().map_err(ImageError::from)?.into_iter().map(|l| (l.chain_id, l.size)).collect();
+        for image in self.list()?.into_iter().filter(|i| (all || i.repo_tags.is_empty()) && filter.fits(i)) {
+            let names = [image.repo_tags, image.repo_digests].concat();
+            let names = if names.is_empty() { vec![image.id.to_string()] } else { names };
+            for name in names {
+                let options = RemoveImage { force: false, prune: true };
+                match self.remove(&name, options).await {
+                    Ok(done) => removed.extend(done),
+                    // In use, or gone with another name: a prune goes on.
+                    Err(RemoveError::LastName { .. } | RemoveError::Conflict { .. }) => {}
+                    Err(RemoveError::Image(ImageError::NoSuchImage(_))) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        let layers = removed.iter().filter_map(|r| match r {
+            Removed::Deleted(digest) => sizes.get(digest),
+            Removed::Untagged(_) => None,
+        });
+        let bytes = layers.sum::<u64>() + self.collect().await?;
+        let reclaimed = [("reclaimed".to_owned(), bytes.to_string())].into_iter().collect();
+        self.events.publish(Kind::Image, "prune", "", reclaimed);
+        Ok((removed, bytes))
+    }
+
+    /// Removes what nobody needs: what a killed daemon left, what failed pulls brought, layers whose last container
+    /// is gone. Bytes of unpacked layers that went.
+    pub async fn collect(&self) -> Result<u64, ImageError> {
+        let collector = self.collector();
+        let gone = blocking(move || collector.sweep_all()).await?;
+        Ok(gone.iter().map(|layer| layer.size).sum())
+    }
+
+    fn collector(&self) -> Collector {
+        let users = self.users.get().cloned().unwrap_or_else(|| Arc::new(Nobody));
+        Collector { layers: self.layers.clone(), gate: self.gate.clone(), users }
     }
 
     /// The content store of the images.
@@ -132,5 +241,14 @@ impl Images {
 
     fn catalog(&self) -> Catalog<'_> {
         Catalog { store: &self.layers.store, snapshots: &self.layers.snapshots }
+    }
+}
+
+/// Runs what reads and writes files on a thread of its own, within the current step. A panic in it is passed on.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
+        Ok(done) => done,
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
 }

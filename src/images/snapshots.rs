@@ -8,7 +8,7 @@
 //! What is being made is called `.tmp-…` and gets its name by one rename when it is whole: a directory with a name
 //! is complete. What a killed daemon left under `.tmp-…` is removed when the next one starts.
 
-use super::unpack::{Dir, Report, remove_tree};
+use super::unpack::{Dir, Removal, Report, remove_tree};
 use crate::kernel::Kernel;
 use crate::oci::Digest;
 use serde::{Deserialize, Serialize};
@@ -124,18 +124,23 @@ impl Snapshots {
         Ok(pending)
     }
 
-    /// Removes a layer; whether it was there. It loses its name first, so that it is whole or gone.
-    pub fn remove(&self, chain_id: &Digest) -> Result<bool, SnapshotError> {
+    /// Takes a layer's name away, so that it is whole or gone; none if it is not here. Its files are still there, for
+    /// [`Self::discard`].
+    pub fn detach(&self, chain_id: &Digest) -> Result<Option<Detached>, SnapshotError> {
         if self.get(chain_id).is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         let name = Self::name(chain_id);
         let n = self.counter.fetch_add(1, Ordering::Relaxed);
         let away = PathBuf::from(format!("{TEMPORARY}rm-{}-{n}", name.display()));
         let base = self.base()?;
         base.rename(&name, &base, &away).map_err(|e| failed(self.root.join(&name))(e.into()))?;
-        self.remove_dir(&away)?;
-        Ok(true)
+        Ok(Some(Detached(away)))
+    }
+
+    /// Deletes the files of a layer that has lost its name.
+    pub fn discard(&self, detached: Detached) -> Result<Removal, SnapshotError> {
+        remove_tree(&self.base()?, &detached.0).map_err(failed(self.root.join(&detached.0)))
     }
 
     fn base(&self) -> Result<Dir<'_>, SnapshotError> {
@@ -151,6 +156,10 @@ impl Snapshots {
         Ok(entries.flatten().map(|e| e.file_name().into()).collect())
     }
 }
+
+/// A layer without a name, to be deleted.
+#[must_use]
+pub struct Detached(PathBuf);
 
 /// A layer that is being made.
 pub struct Pending<'s> {

@@ -1,8 +1,9 @@
 //! Which images there are.
 //!
-//! An image is a name in the content store's `index.json`. The name stands for what the registry's tag named, an
-//! index or a manifest; with an index the annotation [`CHOSEN`] says which of its manifests was pulled. The image
-//! id is the digest of the config, as Docker has it: two names with one config are one image.
+//! An image is an entry of the content store's `index.json`, nearly always with a name ([`super::names`]). The entry
+//! stands for what the registry's tag named, an index or a manifest; with an index the annotation [`CHOSEN`] says which
+//! of its manifests was pulled. The image id is the digest of the config, as Docker has it: two names with one config
+//! are one image.
 
 use super::snapshots::{LayerRecord, SnapshotError, Snapshots};
 use crate::content::{ContentError, Store};
@@ -14,6 +15,12 @@ use std::path::PathBuf;
 
 /// Annotation of a name's descriptor: the digest of the manifest that was pulled from the index.
 pub const CHOSEN: &str = "rdock.manifest";
+
+/// Annotation of an entry's descriptor: the id of the image that this one was made from on this host (`commit`).
+pub const PARENT: &str = "rdock.parent";
+
+/// Annotation of a tag's descriptor: when it was given on this host (RFC 3339).
+pub const TAGGED: &str = "rdock.tagged";
 
 /// Why there is no such image, or what is wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +56,14 @@ impl ImageError {
 pub struct Image {
     /// Digest of the config.
     pub id: Digest,
-    /// All names of it, and the digest of what each stands for.
+    /// All names of it (tags, then digest references of the same repository), and the digest of what each stands for.
     pub references: Vec<(Reference, Digest)>,
+    /// An entry of it.
+    pub descriptor: Descriptor,
+    /// The image that it was made from, if that was done here.
+    pub parent: Option<Digest>,
+    /// When it was last given a tag on this host, other than by a pull.
+    pub tagged: Option<String>,
     pub manifest: ImageManifest,
     pub manifest_digest: Digest,
     pub config: ImageConfiguration,
@@ -71,13 +84,7 @@ pub struct ImageSummary {
     /// Bytes of all layers, unpacked.
     pub size: u64,
     pub labels: HashMap<String, String>,
-}
-
-/// What removing an image did, in the order in which Docker tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removed {
-    Untagged(String),
-    Deleted(Digest),
+    pub parent: Option<Digest>,
 }
 
 /// The images of a content store.
@@ -151,6 +158,13 @@ impl Catalog<'_> {
         digest_of(child)
     }
 
+    /// The id of the image behind a descriptor.
+    pub(super) fn id_of(&self, descriptor: &Descriptor) -> Result<Digest, ImageError> {
+        let digest = self.manifest_digest(descriptor)?;
+        let manifest: ImageManifest = parse("the manifest", &digest, &self.store.read(&digest)?)?;
+        digest_of(manifest.config())
+    }
+
     /// The image behind a descriptor, without its names.
     pub fn image(&self, descriptor: &Descriptor) -> Result<Image, ImageError> {
         let manifest_digest = self.manifest_digest(descriptor)?;
@@ -158,20 +172,27 @@ impl Catalog<'_> {
         let id = digest_of(manifest.config())?;
         let config: ImageConfiguration = parse("the image config", &id, &self.store.read(&id)?)?;
         let layers = chain_ids(&diff_ids(&config, &id)?);
-        Ok(Image { id, references: Vec::new(), manifest, manifest_digest, config, layers })
+        let annotation = |key| descriptor.annotations().as_ref().and_then(|a| a.get(key)).cloned();
+        let parent = annotation(PARENT).and_then(|text| text.parse().ok());
+        let (tagged, references, descriptor) = (annotation(TAGGED), Vec::new(), descriptor.clone());
+        Ok(Image { id, references, descriptor, parent, tagged, manifest, manifest_digest, config, layers })
     }
 
     /// All images by id. An image that cannot be read is left out: it must not hide the others.
     pub fn all(&self) -> Result<BTreeMap<Digest, Image>, ImageError> {
         let mut images: BTreeMap<Digest, Image> = BTreeMap::new();
-        for (name, descriptor) in self.store.entries()? {
-            let (Ok(reference), Ok(digest)) = (Reference::parse(&name), digest_of(&descriptor)) else {
-                continue;
-            };
-            if let Ok(image) = self.image(&descriptor) {
+        for (name, descriptor) in self.store.index()?.all() {
+            let reference = name.map(Reference::parse);
+            let (Ok(digest), false) = (digest_of(descriptor), matches!(reference, Some(Err(_)))) else { continue };
+            if let Ok(image) = self.image(descriptor) {
+                let tagged = image.tagged.clone();
                 let image = images.entry(image.id.clone()).or_insert(image);
-                image.references.push((reference, digest));
+                image.tagged = tagged.max(image.tagged.take());
+                image.references.extend(reference.and_then(Result::ok).map(|r| (r, digest)));
             }
+        }
+        for image in images.values_mut() {
+            image.references.sort_by_cached_key(|(r, _)| r.canonical());
         }
         Ok(images)
     }
@@ -223,24 +244,15 @@ impl Catalog<'_> {
     }
 
     fn summary(&self, image: &Image) -> ImageSummary {
-        let mut digests: Vec<String> = Vec::new();
-        for (reference, digest) in &image.references {
-            let digest = reference.clone().with_digest(digest.clone()).familiar();
-            if !digests.contains(&digest) {
-                digests.push(digest);
-            }
-        }
-        let tagged = |(reference, _): &(Reference, Digest)| {
-            (reference.tag().is_some() && reference.digest().is_none()).then(|| reference.familiar())
-        };
         let labels = image.config.config().as_ref().and_then(|c| c.labels().clone());
         ImageSummary {
             id: image.id.clone(),
-            repo_tags: image.references.iter().filter_map(tagged).collect(),
-            repo_digests: digests,
-            created: created(&image.config),
+            repo_tags: image.tags(),
+            repo_digests: image.digests(),
+            created: image.created(),
             size: self.size(image),
             labels: labels.unwrap_or_default(),
+            parent: image.parent.clone(),
         }
     }
 
@@ -249,48 +261,8 @@ impl Catalog<'_> {
         image.layers.iter().filter_map(|id| self.snapshots.get(id)).map(|record| record.size).sum()
     }
 
-    /// Takes the name away, and with the last one the image: what no other image needs.
-    pub fn remove(&self, name: &str) -> Result<Vec<Removed>, ImageError> {
-        let image = self.get(name)?;
-        let reference = Reference::parse(name).map(Reference::with_default_tag);
-        let given = reference.ok().filter(|r| image.references.iter().any(|(other, _)| other == r));
-        // An id stands for all names.
-        let names: Vec<Reference> = match given {
-            Some(reference) => vec![reference],
-            None => image.references.iter().map(|(reference, _)| reference.clone()).collect(),
-        };
-        let mut removed = Vec::new();
-        let mut blobs = HashSet::new();
-        for name in names {
-            if let Some(descriptor) = self.store.resolve(&name.canonical())? {
-                blobs.extend(self.blobs(&descriptor)?);
-            }
-            self.store.untag(&name.canonical())?;
-            removed.push(Removed::Untagged(name.familiar()));
-        }
-        let left = self.all()?;
-        for (_, descriptor) in self.store.entries()? {
-            for blob in self.blobs(&descriptor).unwrap_or_default() {
-                blobs.remove(&blob);
-            }
-        }
-        for blob in &blobs {
-            self.store.remove_blob(blob)?;
-        }
-        if !left.contains_key(&image.id) {
-            removed.push(Removed::Deleted(image.id.clone()));
-            let needed: HashSet<&Digest> = left.values().flat_map(|image| &image.layers).collect();
-            for layer in image.layers.iter().rev().filter(|layer| !needed.contains(layer)) {
-                if self.snapshots.remove(layer)? {
-                    removed.push(Removed::Deleted(layer.clone()));
-                }
-            }
-        }
-        Ok(removed)
-    }
-
-    /// All blobs that a name keeps.
-    fn blobs(&self, descriptor: &Descriptor) -> Result<HashSet<Digest>, ImageError> {
+    /// All blobs that an entry keeps.
+    pub(super) fn blobs(&self, descriptor: &Descriptor) -> Result<HashSet<Digest>, ImageError> {
         let image = self.image(descriptor)?;
         let mut blobs = HashSet::from([digest_of(descriptor)?, image.manifest_digest, image.id]);
         for layer in image.manifest.layers() {
@@ -300,9 +272,37 @@ impl Catalog<'_> {
     }
 }
 
+impl Image {
+    /// Its tags as people write them: `centos:latest`.
+    pub fn tags(&self) -> Vec<String> {
+        let tags = self.references.iter().map(|(r, _)| r).filter(|r| r.digest().is_none());
+        tags.map(Reference::familiar).collect()
+    }
+
+    /// `centos@sha256:…`
+    pub fn digests(&self) -> Vec<String> {
+        let digests = self.references.iter().map(|(r, _)| r).filter(|r| r.digest().is_some());
+        digests.map(Reference::familiar).collect()
+    }
+
+    /// When it was made, in seconds since the epoch; 0 if the config does not say.
+    pub fn created(&self) -> i64 {
+        moment(self.config.created().as_deref())
+    }
+
+    /// All that it is made of: blobs and chain ids.
+    pub fn parts(&self) -> Vec<Digest> {
+        let mut parts = vec![self.id.clone(), self.manifest_digest.clone()];
+        parts.extend(digest_of(&self.descriptor));
+        parts.extend(self.manifest.layers().iter().filter_map(|l| digest_of(l).ok()));
+        parts.extend(self.layers.iter().cloned());
+        parts
+    }
+}
+
 fn named(images: &BTreeMap<Digest, Image>, wanted: &Reference) -> Option<Digest> {
-    let is_it = |(reference, digest): &(Reference, Digest)| match wanted.digest() {
-        Some(wanted_digest) => reference.name() == wanted.name() && digest == wanted_digest,
+    let is_it = |(reference, _): &(Reference, Digest)| match wanted.digest() {
+        Some(digest) => reference.name() == wanted.name() && reference.digest() == Some(digest),
         None => reference == wanted,
     };
     images.values().find(|image| image.references.iter().any(is_it)).map(|image| image.id.clone())
@@ -317,8 +317,8 @@ fn by_prefix(images: &BTreeMap<Digest, Image>, prefix: &str) -> Option<Digest> {
     }
 }
 
-/// When the image was made, in seconds since the epoch.
-fn created(config: &ImageConfiguration) -> i64 {
-    let parse = |text: &String| time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok();
-    config.created().as_ref().and_then(parse).map_or(0, time::OffsetDateTime::unix_timestamp)
+/// A time as image configs have it (RFC 3339), in seconds since the epoch.
+pub(super) fn moment(text: Option<&str>) -> i64 {
+    let parse = |text: &str| time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok();
+    text.and_then(parse).map_or(0, time::OffsetDateTime::unix_timestamp)
 }

@@ -58,6 +58,8 @@ impl Inner {
         let images = self.images.clone();
         let wanted = body.image.clone().unwrap_or_default();
         let image = blocking(move || Ok(images.find(&wanted)?)).await?;
+        // Until the table has the container, nobody knows that it needs the image.
+        let _held = image.hold.clone();
         let config = spec::merge(body, image.config.as_ref())?;
         let warnings = spec::warnings(&config);
         if let Some(log) = config.host_config.as_ref().and_then(|h| h.log_config.as_ref()) {

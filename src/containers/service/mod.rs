@@ -318,6 +318,11 @@ impl Containers {
         lock(&self.inner.table).entries.values().map(|e| e.record()).collect()
     }
 
+    /// Bytes of the files that a container has written.
+    pub fn written(&self, record: &Record) -> u64 {
+        super::size::of_files(&self.inner.store.bundle(&record.id).upper())
+    }
+
     /// Makes the next start faster: call when the daemon has nothing else to do.
     pub fn prepare_next(&self) {
         self.inner.shims.prepare_next();

@@ -73,6 +73,9 @@ impl Inner {
         }
         entry.removing.store(true, Ordering::SeqCst);
         let removed = self.delete(entry).await;
+        if removed.is_ok() {
+            self.images.released(&entry.record().image).await;
+        }
         if let Err(error) = &removed {
             let message = error.to_string();
             let noted = self.note(entry, |record| {

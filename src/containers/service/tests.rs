@@ -123,7 +123,11 @@ impl ImageSource for Images {
             return Err(SourceError { kind: ErrorKind::NotFound, message });
         }
         let (base, lower) = (self.0.path().to_owned(), vec!["aa/diff".into()]);
-        Ok(SourceImage { id: "sha256:5d0d".into(), config: None, base, lower })
+        Ok(SourceImage { id: "sha256:5d0d".into(), config: None, base, lower, hold: None })
+    }
+
+    fn released<'a>(&'a self, _id: &'a str) -> futures_util::future::BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 

@@ -5,7 +5,9 @@ mod containers;
 mod events;
 mod exec;
 mod images;
+mod library;
 mod logs;
+mod prune;
 mod query;
 mod system;
 mod traces;
@@ -18,6 +20,7 @@ pub fn router(engine: Engine) -> Router {
     Router::new()
         .merge(system::routes())
         .merge(images::routes())
+        .merge(prune::routes())
         .merge(containers::routes())
         .merge(attach::routes())
         .merge(exec::routes())

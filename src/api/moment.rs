@@ -20,6 +20,15 @@ pub fn parse(text: &str) -> Result<String, NoMoment> {
     parse_at(text, now())
 }
 
+/// The same in whole seconds since 1970, as filters of the API have it.
+///
+/// # Errors
+/// In Docker's words.
+pub fn seconds(text: &str) -> Result<i64, NoMoment> {
+    let moment = parse(text)?;
+    moment.split('.').next().and_then(|s| s.parse().ok()).ok_or_else(|| NoMoment(text.to_owned()))
+}
+
 fn parse_at(text: &str, now: OffsetDateTime) -> Result<String, NoMoment> {
     if text != "0"
         && let Some(span) = span(text)
