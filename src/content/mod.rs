@@ -13,6 +13,7 @@
 //!
 //! [image-spec, image layout]: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
+mod adopt;
 mod error;
 mod index;
 mod store;

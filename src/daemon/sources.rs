@@ -58,7 +58,8 @@ impl Lab {
     async fn open(config: &HubConfig) -> Result<Lab, RemoteError> {
         let internal = |message: String| RemoteError { kind: ErrorKind::Internal, message };
         let catalog = Arc::new(Catalog::embedded().map_err(|e| internal(e.to_string()))?);
-        let options = Options { faults: Some(config.root.join("faults.json")) };
+        let faults = Some(config.root.join("faults.json"));
+        let options = Options { faults, catalog: Some(catalog.clone()), ..Options::default() };
         let hub = Hub::open(&config.root, config.listen, options)
             .await
             .map_err(|e| RemoteError { kind: e.kind(), message: e.to_string() })?;

@@ -602,7 +602,7 @@ mod over_http {
             store.put(bytes).unwrap();
         }
         store.tag("docker.io/library/lab:latest", &descriptor(media::OCI_INDEX, &index)).unwrap();
-        let hub_options = HubOptions { faults: Some(home.path().join("faults.json")) };
+        let hub_options = HubOptions { faults: Some(home.path().join("faults.json")), ..HubOptions::default() };
         let listen = "127.0.0.1:0".parse().unwrap();
         let hub = Hub::serve_with(store, listen, hub_options).await.unwrap();
         let mirror = Mirror { url: hub.url(), for_domain: "docker.io".into() };

@@ -4,5 +4,6 @@
 //! [distribution-spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 pub mod client;
+pub(crate) mod hub_lock;
 pub mod lab_images;
 pub mod server;

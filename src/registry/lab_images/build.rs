@@ -23,6 +23,7 @@ use super::{Catalog, LabError};
 use crate::content::Store;
 use crate::oci::platform::Platform;
 use crate::oci::{Digest, media};
+use crate::registry::hub_lock;
 use crate::trace::{self, Actor};
 
 /// An image that is in the store now.
@@ -90,6 +91,7 @@ pub fn ensure(store: &Store, catalog: &Catalog, name: &str) -> Result<Built, Lab
     if let Some(state) = current(store, shelf, &catalog.host, &dir) {
         return Ok(built(&state, false, started));
     }
+    let _filling = hub_lock::fill(store.root()).map_err(at(store.root().to_owned()))?;
     let step = trace::step(Actor::Registry, "lab.images")
         .why("the lab hub makes its images on this machine, so that nothing must be downloaded")
         .arg("image", image);
@@ -188,8 +190,18 @@ fn config(recipe: &Recipe, plan: &Plan, layers: &[Layer], platform: &Platform) -
     if let Some(cmd) = &recipe.cmd {
         set("Cmd", json!(cmd));
     }
+    let keys = |names: &[String]| names.iter().map(|n| (n.clone(), json!({}))).collect::<serde_json::Map<_, _>>();
+    if !recipe.expose.is_empty() {
+        set("ExposedPorts", json!(keys(&recipe.expose)));
+    }
+    if !recipe.volumes.is_empty() {
+        set("Volumes", json!(keys(&recipe.volumes)));
+    }
     if let Some(dir) = &recipe.workdir {
         set("WorkingDir", json!(dir));
+    }
+    if let Some(signal) = &recipe.stop_signal {
+        set("StopSignal", json!(signal));
     }
     set("Labels", json!(recipe.labels));
     let mut history: Vec<Value> = plan

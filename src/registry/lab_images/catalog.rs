@@ -20,6 +20,8 @@ pub struct Catalog {
 pub(super) struct Shelf {
     pub recipe: Recipe,
     dir: Dir<'static>,
+    /// Of the recipe whose layers are below.
+    base: Option<Dir<'static>>,
 }
 
 impl Catalog {
@@ -34,9 +36,10 @@ impl Catalog {
         for dir in RECIPES.dirs() {
             let name = dir.path().to_string_lossy();
             if let Some(text) = dir.get_file(dir.path().join("recipe.toml")).and_then(|f| f.contents_utf8()) {
-                shelves.push(Shelf { recipe: Recipe::parse(&name, text)?, dir: dir.clone() });
+                shelves.push(Shelf { recipe: Recipe::parse(&name, text)?, dir: dir.clone(), base: None });
             }
         }
+        stack(&mut shelves)?;
         shelves.sort_by(|a, b| a.recipe.name.cmp(&b.recipe.name));
         Ok(Catalog { shelves, host })
     }
@@ -53,19 +56,40 @@ impl Catalog {
 
     /// By name (`centos`) or repository (`library/centos`).
     pub(super) fn shelf(&self, name: &str) -> Option<&Shelf> {
-        self.shelves.iter().find(|s| s.recipe.name == name || s.recipe.repository() == name)
+        let by_name = self.shelves.iter().find(|s| s.recipe.name == name);
+        by_name.or_else(|| self.shelves.iter().find(|s| s.recipe.repository() == name))
     }
 }
 
+/// Puts the layers of their bases below those that have one.
+fn stack(shelves: &mut [Shelf]) -> Result<(), RecipeError> {
+    let plain: Vec<(Recipe, Dir<'static>)> = shelves.iter().map(|s| (s.recipe.clone(), s.dir.clone())).collect();
+    for shelf in shelves {
+        let Some(wanted) = shelf.recipe.base.as_ref().map(|b| b.recipe.clone()) else { continue };
+        // A base stands on nothing itself.
+        let found = plain.iter().find(|(r, _)| r.name == wanted && r.base.is_none());
+        let (base, dir) = found.ok_or_else(|| RecipeError::Value {
+            recipe: shelf.recipe.name.clone(),
+            field: "base",
+            value: wanted,
+            problem: "is no recipe that could be one",
+        })?;
+        shelf.recipe.stand_on(base)?;
+        shelf.base = Some(dir.clone());
+    }
+    Ok(())
+}
+
 impl Shelf {
-    /// A file beside the recipe.
+    /// A file beside the recipe, or beside its base's.
     pub fn beside(&self, name: &str) -> Option<&'static [u8]> {
-        self.dir.get_file(self.dir.path().join(name)).map(|f| f.contents())
+        let dirs = std::iter::once(&self.dir).chain(&self.base);
+        dirs.filter_map(|dir| dir.get_file(dir.path().join(name))).map(|f| f.contents()).next()
     }
 
-    /// A digest of the recipe and all files beside it.
+    /// A digest of the recipe, its base's, and all files beside them.
     pub fn digest(&self) -> Digest {
-        let mut files: Vec<_> = self.dir.files().collect();
+        let mut files: Vec<_> = self.dir.files().chain(self.base.iter().flat_map(|d| d.files())).collect();
         files.sort_by_key(|f| f.path());
         let mut digester = Digester::new();
         for file in files {
@@ -86,8 +110,10 @@ mod tests {
         let catalog = Catalog::embedded().unwrap();
         assert_eq!(
             catalog.recipes().map(|r| r.name.as_str()).collect::<Vec<_>>(),
-            ["busybox", "centos", "hello-world"]
+            ["busybox", "centos", "hello-world", "mariadb", "mysql", "mysql-5.7", "nginx", "tomcat"]
         );
+        assert_eq!(catalog.find("library/mysql", "latest").unwrap().name, "mysql");
+        assert_eq!(catalog.find("library/mysql", "5.7").unwrap().name, "mysql-5.7");
         assert_eq!(catalog.find("library/centos", "latest").unwrap().name, "centos");
         assert!(catalog.find("library/centos", "7").is_none());
         assert!(catalog.find("centos", "latest").is_none());

@@ -53,19 +53,25 @@ const PF_R: u32 = 4;
 /// Texts up to 4 GiB − 5 MiB (the addresses are 32 bits wide); longer ones are cut there.
 pub fn hello(machine: Machine, text: &[u8]) -> Vec<u8> {
     let text = &text[..text.len().min(0xffb0_0000)];
-    let code_at = EHDR + 2 * PHDR;
-    // The code's length does not depend on the address in it, so it is assembled twice.
-    let code_len = code(machine, 0, text.len() as u32).len();
-    let text_at = BASE as u32 + (code_at + code_len) as u32;
-    let code = code(machine, text_at, text.len() as u32);
-    let size = (code_at + code_len + text.len()) as u64;
+    executable(machine, |base| {
+        // The code's length does not depend on the address in it, so it is assembled twice.
+        let length = code(machine, 0, text.len() as u32).len() as u32;
+        let mut content = code(machine, base + length, text.len() as u32);
+        content.extend_from_slice(text);
+        content
+    })
+}
 
+/// A file of headers and `content`, which begins with code and is told the address that it is mapped to.
+pub(super) fn executable(machine: Machine, content: impl FnOnce(u32) -> Vec<u8>) -> Vec<u8> {
+    let code_at = EHDR + 2 * PHDR;
+    let content = content(BASE as u32 + code_at as u32);
+    let size = (code_at + content.len()) as u64;
     let mut file = Vec::with_capacity(size as usize);
     elf_header(&mut file, machine, BASE + code_at as u64);
     program_header(&mut file, PT_LOAD, PF_R | PF_X, BASE, size, machine.page());
     program_header(&mut file, PT_GNU_STACK, PF_R | PF_W, 0, 0, 16);
-    file.extend_from_slice(&code);
-    file.extend_from_slice(text);
+    file.extend_from_slice(&content);
     file
 }
 

@@ -9,6 +9,7 @@
 //! (tar, gzip) → [`build`] (config, manifest, index, all into the hub's content store). [`ensure`] does it
 //! when it must be done, which [`inputs`] tells.
 
+mod assemble;
 mod build;
 mod catalog;
 pub mod elf;
@@ -18,6 +19,7 @@ mod layout;
 mod pack;
 pub mod plan;
 pub mod recipe;
+mod server_program;
 
 #[cfg(test)]
 mod tests;

@@ -154,12 +154,11 @@ impl<'a> Planner<'a> {
                     .ok_or_else(|| LabError::NotBeside { image: self.image.to_owned(), file: name.to_owned() })?
             }
         };
-        let bytes = match file.generated {
+        let machine = || elf::Machine::of_host().ok_or(LabError::Machine(std::env::consts::ARCH));
+        let bytes = match &file.generated {
             None => text.to_vec(),
-            Some(Generated::Hello) => {
-                let machine = elf::Machine::of_host().ok_or(LabError::Machine(std::env::consts::ARCH))?;
-                elf::hello(machine, text)
-            }
+            Some(Generated::Hello) => elf::hello(machine()?, text),
+            Some(Generated::Server(server)) => super::server_program::server(machine()?, server, text),
         };
         let path = self.resolve_parent(&file.path)?;
         self.add(at, path, Entry::File { mode: file.mode, content: Content::Bytes(bytes) })

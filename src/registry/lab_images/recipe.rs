@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::server_program::ServerRecipe;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -15,8 +16,17 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The last part of `docker.io/library/<name>`.
+    /// The name of the recipe and, where `repository` says nothing else, the last part of
+    /// `docker.io/library/<name>`.
     pub name: String,
+    /// For a second image under one name, which has other tags.
+    pub repository: Option<String>,
+    /// For search.
+    #[serde(default)]
+    pub stars: i64,
+    /// For search.
+    #[serde(default)]
+    pub official: bool,
     /// The tags under which the hub serves it; the first is the one people mean.
     pub tags: Vec<String>,
     /// One sentence for people.
@@ -31,8 +41,26 @@ pub struct Recipe {
     pub cmd: Option<Vec<String>>,
     pub entrypoint: Option<Vec<String>>,
     pub workdir: Option<String>,
+    /// `80/tcp`.
+    #[serde(default)]
+    pub expose: Vec<String>,
+    /// Directories that belong into volumes.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// The signal that asks its process to end, if not SIGTERM.
+    pub stop_signal: Option<String>,
+    /// The lower layers are those of another recipe.
+    pub base: Option<Base>,
     /// Bottom first.
     pub layers: Vec<LayerRecipe>,
+}
+
+/// The first layers of another recipe, which the images then share.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    pub recipe: String,
+    pub layers: usize,
 }
 
 /// One layer: its tar is made of all that is named here, sorted.
@@ -109,11 +137,13 @@ fn default_file_mode() -> u32 {
 }
 
 /// What rdock can make itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Generated {
     /// A static executable for this machine that prints the text and ends ([`super::elf`]).
     Hello,
+    /// One that prints the text, and answers on a port ([`super::server_program`]).
+    Server(ServerRecipe),
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -174,9 +204,34 @@ impl Recipe {
             .unwrap_or(0)
     }
 
+    /// What a person calls the image, without its tag.
+    pub fn image(&self) -> &str {
+        self.repository.as_deref().unwrap_or(&self.name)
+    }
+
     /// The repository on the hub: `library/centos`.
     pub fn repository(&self) -> String {
-        format!("library/{}", self.name)
+        format!("library/{}", self.image())
+    }
+
+    /// Puts the layers of the base below its own.
+    ///
+    /// # Errors
+    /// The base has not so many layers, or another date: then the layers would not be the same.
+    pub fn stand_on(&mut self, base: &Recipe) -> Result<(), RecipeError> {
+        let bad = |problem| RecipeError::Value {
+            recipe: self.name.clone(),
+            field: "base",
+            value: base.name.clone(),
+            problem,
+        };
+        let wanted = self.base.as_ref().map_or(0, |b| b.layers);
+        let below = base.layers.get(..wanted).ok_or_else(|| bad("has not so many layers"))?;
+        if base.created != self.created {
+            return Err(bad("has another date"));
+        }
+        self.layers.splice(0..0, below.iter().cloned());
+        Ok(())
     }
 
     /// The names in the store: `docker.io/library/centos:latest`, …
@@ -194,8 +249,10 @@ impl Recipe {
         if self.name != dir {
             return Err(bad("name", &self.name, "is not the name of its directory"));
         }
-        if !is_repository_name(&self.name) {
-            return Err(bad("name", &self.name, "is not a name of lower case letters, digits and single . _ -"));
+        for name in std::iter::once(&self.name).chain(&self.repository) {
+            if !is_repository_name(name) {
+                return Err(bad("name", name, "is not a name of lower case letters, digits and single . _ -"));
+            }
         }
         if self.tags.is_empty() {
             return Err(bad("tags", "", "must name at least one tag"));
@@ -212,8 +269,14 @@ impl Recipe {
         if let Some(env) = self.env.iter().find(|e| !e.contains('=')) {
             return Err(bad("env", env, "is not NAME=value"));
         }
-        if let Some(dir) = self.workdir.as_deref().filter(|w| !is_image_path(w)) {
-            return Err(bad("workdir", dir, IMAGE_PATH));
+        let dirs = self.workdir.iter().map(|d| ("workdir", d)).chain(self.volumes.iter().map(|d| ("volume", d)));
+        for (field, dir) in dirs {
+            if !is_image_path(dir) {
+                return Err(bad(field, dir, IMAGE_PATH));
+            }
+        }
+        if let Some(port) = self.expose.iter().find(|p| !is_port(p)) {
+            return Err(bad("expose", port, "is no port such as 80/tcp"));
         }
         if self.layers.is_empty() {
             return Err(bad("layers", "", "must hold at least one layer"));
@@ -266,6 +329,11 @@ impl LayerRecipe {
         }
         Ok(())
     }
+}
+
+fn is_port(port: &str) -> bool {
+    let number = port.strip_suffix("/tcp").or_else(|| port.strip_suffix("/udp"));
+    number.and_then(|n| n.parse::<u16>().ok()).is_some_and(|n| n > 0)
 }
 
 /// One path component of the distribution spec's `<name>`.

@@ -45,7 +45,11 @@ impl Lab {
 
     fn manifest(&self, name: &str) -> ImageManifest {
         let tagged = self.store.resolve(&format!("docker.io/library/{name}:latest")).unwrap().unwrap();
-        let index: ImageIndex = self.blob(&tagged);
+        self.manifest_of(&tagged)
+    }
+
+    fn manifest_of(&self, tagged: &Descriptor) -> ImageManifest {
+        let index: ImageIndex = self.blob(tagged);
         assert_eq!(index.manifests().len(), 1);
         self.blob(&index.manifests()[0])
     }
@@ -117,6 +121,47 @@ fn configs_are_valid_and_say_what_the_images_are() {
         let history = config.history().as_ref().unwrap();
         let with_layer = history.iter().filter(|h| h.empty_layer() != Some(true)).count();
         assert_eq!(with_layer, manifest.layers().len());
+    }
+}
+
+#[test]
+fn mysql_and_mysql_5_7_have_the_documents_layers_and_share_seven() {
+    let lab = Lab::new();
+    lab.make("mysql");
+    let latest = lab.manifest("mysql");
+    let made = lab.make("mysql-5.7");
+    let older = lab.manifest_of(&made.descriptor);
+    let digests = |m: &ImageManifest| m.layers().iter().map(|l| l.digest().to_string()).collect::<Vec<_>>();
+    let (latest, older) = (digests(&latest), digests(&older));
+    assert_eq!((latest.len(), older.len()), (12, 11));
+    let shared = latest.iter().zip(&older).take_while(|(a, b)| a == b).count();
+    assert_eq!(shared, 7);
+    let mut distinct: Vec<&String> = latest.iter().chain(&older).collect();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 16, "no layer is another one by accident");
+    let other = lab.make("mariadb");
+    assert_eq!(digests(&lab.manifest_of(&other.descriptor))[..4], latest[..4]);
+}
+
+#[test]
+fn servers_say_which_ports_volumes_and_signals_they_have() {
+    let lab = Lab::new();
+    for (name, port, signal, volumes) in [
+        ("mysql", "3306/tcp", None, Some(vec!["/var/lib/mysql".to_owned()])),
+        ("mariadb", "3306/tcp", None, Some(vec!["/var/lib/mysql".to_owned()])),
+        ("nginx", "80/tcp", Some("SIGQUIT".to_owned()), None),
+        ("tomcat", "8080/tcp", None, None),
+    ] {
+        lab.make(name);
+        let manifest = lab.manifest(name);
+        let config: ImageConfiguration = lab.blob(manifest.config());
+        let started = config.config().as_ref().unwrap();
+        assert!(started.exposed_ports().as_ref().unwrap().iter().any(|p| p == port), "{name}");
+        assert_eq!((started.stop_signal(), started.volumes()), (&signal, &volumes), "{name}");
+        assert!(config.labels_of_config().unwrap()["org.rdock.lab.about"].starts_with("Made by rdock"), "{name}");
+        let root = lab.assemble(name);
+        assert!(root.join("usr/bin/bash").is_file(), "{name}");
     }
 }
 

@@ -12,10 +12,12 @@ use http::{HeaderMap, StatusCode, header};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
+use super::Served;
 use super::answer::{self, Refusal};
 use super::faults::HubFaults;
 use super::range::{Wanted, wanted};
-use super::routes::Hub;
+use super::repository::Repository;
+use super::uploads::digest;
 use crate::content::Store;
 use crate::oci::Digest;
 
@@ -23,16 +25,41 @@ use crate::oci::Digest;
 const PIECE: usize = 256 * 1024;
 const OCTETS: &str = "application/octet-stream";
 
-/// Answers GET (`with_body`) and HEAD for a blob.
-pub(super) fn serve(hub: &Hub, digest: &Digest, headers: &HeaderMap, with_body: bool) -> Response {
-    let Some(size) = hub.store.size(digest) else {
-        return Refusal::BlobUnknown.answer();
-    };
+/// `GET` (`with_body`) and `HEAD`: of a blob that the repository has.
+pub(super) fn get(
+    hub: &Served,
+    repository: &Repository,
+    name: &str,
+    headers: &HeaderMap,
+    with_body: bool,
+) -> Result<Response, Refusal> {
+    let digest = digest(name)?;
+    if !repository.has_blob(&hub.store, &digest)? {
+        return Err(Refusal::BlobUnknown);
+    }
+    serve(hub, &digest, headers, with_body)
+}
+
+/// `DELETE`: takes the blob out of the repository. One that a manifest there names stays: an image is whole.
+pub(super) fn delete(hub: &Served, repository: &Repository, name: &str) -> Result<Response, Refusal> {
+    let digest = digest(name)?;
+    if repository.names_blob(&hub.store, &digest)? {
+        return Err(Refusal::Unsupported("a manifest names this blob; delete the manifest first".into()));
+    }
+    if !repository.remove_blob(&hub.store, &digest)? {
+        return Err(Refusal::BlobUnknown);
+    }
+    hub.collect();
+    Ok(answer::bare(StatusCode::ACCEPTED, &[]))
+}
+
+fn serve(hub: &Served, digest: &Digest, headers: &HeaderMap, with_body: bool) -> Result<Response, Refusal> {
+    let size = hub.store.size(digest).ok_or(Refusal::BlobUnknown)?;
     if headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == answer::etag(digest).as_bytes()) {
         let mut response = answer::content(digest, OCTETS, 0, Body::empty());
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return response;
+        return Ok(response);
     }
     // RFC 9110: a Range means something for GET only.
     let range = headers.get(header::RANGE).and_then(|v| v.to_str().ok()).filter(|_| with_body);
@@ -42,7 +69,7 @@ pub(super) fn serve(hub: &Hub, digest: &Digest, headers: &HeaderMap, with_body: 
         Wanted::Unsatisfiable => {
             let mut response = Refusal::RangeInvalid.answer();
             set_range(&mut response, &format!("bytes */{size}"));
-            return response;
+            return Ok(response);
         }
     };
     let length = last.map_or(0, |last| last - first + 1);
@@ -50,7 +77,7 @@ pub(super) fn serve(hub: &Hub, digest: &Digest, headers: &HeaderMap, with_body: 
         (false, _) | (_, 0) => Body::empty(),
         (true, _) => match open(&hub.store, digest, first) {
             Ok(file) => body(file, hub, digest, Part { first, length, size }),
-            Err(_) => return Refusal::BlobUnknown.answer(),
+            Err(_) => return Err(Refusal::BlobUnknown),
         },
     };
     let mut response = answer::content(digest, OCTETS, length, body);
@@ -59,7 +86,7 @@ pub(super) fn serve(hub: &Hub, digest: &Digest, headers: &HeaderMap, with_body: 
     if status == StatusCode::PARTIAL_CONTENT {
         set_range(&mut response, &format!("bytes {first}-{}/{size}", first + length - 1));
     }
-    response
+    Ok(response)
 }
 
 /// The bytes of a blob of `size` bytes that an answer carries.
@@ -77,12 +104,10 @@ fn open(store: &Store, digest: &Digest, first: u64) -> io::Result<File> {
 }
 
 fn set_range(response: &mut Response, range: &str) {
-    if let Ok(value) = HeaderValue::from_str(range) {
-        response.headers_mut().insert(CONTENT_RANGE, value);
-    }
+    answer::set(response, CONTENT_RANGE, range);
 }
 
-fn body(file: File, hub: &Hub, digest: &Digest, part: Part) -> Body {
+fn body(file: File, hub: &Served, digest: &Digest, part: Part) -> Body {
     let faults = hub.faults.as_deref().map(HubFaults::read).unwrap_or_default();
     let file = tokio::fs::File::from_std(file);
     let is = |fault: &Option<Digest>| fault.as_ref() == Some(digest);

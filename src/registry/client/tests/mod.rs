@@ -86,7 +86,8 @@ impl Lab {
         let index = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [child]}).to_string();
         store.put(index.as_bytes()).unwrap();
         store.tag("docker.io/library/centos:latest", &descriptor_of(media::OCI_INDEX, index.as_bytes())).unwrap();
-        let options = crate::registry::server::Options { faults: Some(dir.path().join("faults.json")) };
+        let faults = Some(dir.path().join("faults.json"));
+        let options = crate::registry::server::Options { faults, ..Default::default() };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let hub = Hub::serve_with(Arc::clone(&store), any, options).await.unwrap();
         Lab { _dir: dir, store, hub, layer }

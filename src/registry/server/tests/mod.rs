@@ -1,5 +1,9 @@
 //! The hub as any client of the specification sees it: requests byte by byte over TCP.
 
+mod manage;
+mod push;
+mod whose;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -17,8 +21,13 @@ struct Bench {
     manifest: Vec<u8>,
 }
 
-/// A hub with `library/centos` (latest, 7) and `mysql/server` (8), which is an index.
+/// A hub with `library/centos` (latest, 7) and `mysql/server` (8), which is an index. It can only be read.
 async fn bench() -> Bench {
+    bench_with(Options::default()).await
+}
+
+/// The same, with another door.
+async fn bench_with(options: Options) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(dir.path()).unwrap());
     let tag = |name: &str, media_type: &str, bytes: &[u8]| {
@@ -27,15 +36,15 @@ async fn bench() -> Bench {
         store.tag(name, &descriptor).unwrap();
         descriptor
     };
-    store.put(LAYER).unwrap();
-    let manifest = json!({"schemaVersion": 2, "layers": []}).to_string().into_bytes();
+    let layer = Descriptor::new(MediaType::from(media::OCI_LAYER), 10, store.put(LAYER).unwrap());
+    let manifest = json!({"schemaVersion": 2, "layers": [layer]}).to_string().into_bytes();
     tag("docker.io/library/centos:latest", media::OCI_MANIFEST, &manifest);
     tag("docker.io/library/centos:7", media::OCI_MANIFEST, &manifest);
     let child = store.put(b"{\"child\":1}").unwrap();
     let child = Descriptor::new(MediaType::from(media::DOCKER_MANIFEST), 11, child);
     let index = json!({"schemaVersion": 2, "manifests": [child]}).to_string();
     tag("docker.io/mysql/server:8", media::OCI_INDEX, index.as_bytes());
-    let hub = Hub::serve(store, SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let hub = Hub::serve_with(store, SocketAddr::from(([127, 0, 0, 1], 0)), options).await.unwrap();
     Bench { _dir: dir, hub, manifest }
 }
 
@@ -60,11 +69,19 @@ impl Answer {
 
 impl Bench {
     async fn ask(&self, line: &str, headers: &str) -> Answer {
-        let (addr, line, headers) = (self.hub.addr(), line.to_owned(), headers.to_owned());
+        self.send(line, headers, b"").await
+    }
+    /// With a body; its length is announced unless `headers` say otherwise.
+    async fn send(&self, line: &str, headers: &str, body: &[u8]) -> Answer {
+        let (addr, line, mut headers, body) = (self.hub.addr(), line.to_owned(), headers.to_owned(), body.to_owned());
+        if !body.is_empty() && !headers.contains("content-length") {
+            headers.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
         tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(addr).unwrap();
             let request = format!("{line} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n{headers}\r\n");
             stream.write_all(request.as_bytes()).unwrap();
+            stream.write_all(&body).unwrap();
             let mut bytes = Vec::new();
             stream.read_to_end(&mut bytes).unwrap();
             let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
@@ -158,6 +175,7 @@ async fn refusals_have_the_codes_of_the_specification() {
         ("GET /v2/nosuch/tags/list", 404, "NAME_UNKNOWN"),
         ("POST /v2/library/centos/blobs/uploads/", 405, "UNSUPPORTED"),
         ("DELETE /v2/library/centos/manifests/latest", 405, "UNSUPPORTED"),
+        (&format!("GET /v2/mysql/server/blobs/{}", Digest::of(LAYER)), 404, "BLOB_UNKNOWN"),
         ("GET /", 404, "UNSUPPORTED"),
         ("GET /v1/_ping", 404, "UNSUPPORTED"),
     ] {
