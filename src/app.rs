@@ -1,5 +1,7 @@
 //! Composition root: where everything of one rdock lives, and which kernel it uses.
 
+mod hub;
+
 use crate::cli::error::Failure;
 use crate::cli::{self, Processes};
 use crate::client::{Endpoint, autostart};
@@ -15,7 +17,6 @@ use crate::images::{Images, WritableLayers};
 use crate::kernel::Kernel;
 use crate::kernel::linux::LinuxKernel;
 use crate::kernel::traced::Traced;
-use crate::registry::{lab_images, server};
 use crate::runtime::rootless;
 use crate::shim::leftovers::Leftovers;
 use crate::trace;
@@ -77,7 +78,7 @@ pub fn cli() -> ExitCode {
         run: home.run,
         program: std::env::current_exe().unwrap_or_else(|_| "rdock".into()),
         daemon,
-        hub,
+        hub: hub::run,
     };
     cli::main(std::env::args_os().skip(1).collect(), processes)
 }
@@ -119,6 +120,7 @@ fn serve(args: &cli::daemon::Daemon, home: &Home, told: &Told) -> Result<(), Str
         let traces = trace::transport::Hub::new();
         trace::install(traces.clone()).map_err(|e| e.to_string())?;
         let engine = engine(home, &config, kernel, &root, traces).await?;
+        let _door = engine.sources.open_door().await.map_err(|e| e.to_string())?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| e.to_string())?;
         told.ready();
         daemon::serve::serve(listener, daemon::routes::router(engine), daemon::serve::asked_to_end()).await;
@@ -188,12 +190,13 @@ impl Config {
         serde_json::from_str(&text).map_err(|e| format!("cannot understand {}: {e}", path.display()))
     }
 
-    /// `RDOCK_HUB_LISTEN`, else the file, else a free port.
-    fn hub_listen(&self) -> Result<SocketAddr, String> {
+    /// `RDOCK_HUB_LISTEN`, else the file; else people have no door to the hub.
+    fn hub_listen(&self) -> Result<Option<SocketAddr>, String> {
         let said = std::env::var("RDOCK_HUB_LISTEN").ok().filter(|v| !v.is_empty()).or(self.hub_listen.clone());
-        let address = said.unwrap_or_else(|| "127.0.0.1:0".into());
-        address
-            .parse()
+        let Some(address) = said else { return Ok(None) };
+        let parsed = address.parse();
+        parsed
+            .map(Some)
             .map_err(|_| format!("the lab hub cannot listen on {address:?}: it must look like 127.0.0.1:5050"))
     }
 }
@@ -223,21 +226,4 @@ impl Told {
             let _ = writeln!(out, "{text}").and_then(|()| out.flush());
         }
     }
-}
-
-/// `rdock hub serve`.
-fn hub(args: &cli::hub::HubServe) -> Result<(), Failure> {
-    let root = args.root.clone().unwrap_or_else(|| Home::from_env().data.join("hub"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
-    let store = Arc::new(crate::content::Store::open(root).map_err(Failure::new)?);
-    let catalog = lab_images::Catalog::embedded().map_err(Failure::new)?;
-    for recipe in catalog.recipes() {
-        lab_images::ensure(&store, &catalog, &recipe.name).map_err(Failure::new)?;
-    }
-    runtime.block_on(async {
-        let hub = server::Hub::serve(store, args.listen).await.map_err(Failure::new)?;
-        cli::tell(format!("the lab hub listens on {}", hub.url()));
-        daemon::serve::asked_to_end().await;
-        Ok(())
-    })
 }

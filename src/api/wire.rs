@@ -183,6 +183,17 @@ pub struct Port {
     pub kind: String,
 }
 
+/// A line of `GET /images/search`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct SearchLine {
+    pub name: String,
+    pub description: String,
+    pub star_count: i64,
+    pub is_official: bool,
+    pub is_automated: bool,
+}
+
 /// A line of `GET /images/json`: what `images` shows.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -4,7 +4,7 @@ use super::daemon::Daemon;
 use super::error::{ENGINE_FAILED, Failure};
 use super::explain::Explaining;
 use super::globals::Globals;
-use super::hub::HubServe;
+use super::hub::{Line as HubLine, Task as HubTask};
 use crate::client::autostart::{self, Started};
 use crate::client::{Client, ClientError, Endpoint};
 use crate::trace::{self, Actor};
@@ -25,8 +25,8 @@ pub struct Processes {
     pub program: PathBuf,
     /// `rdock daemon`; returns when the daemon has ended.
     pub daemon: fn(&Daemon) -> Result<(), Failure>,
-    /// `rdock hub serve`; returns when it is stopped.
-    pub hub: fn(&HubServe) -> Result<(), Failure>,
+    /// `rdock hub …`.
+    pub hub: fn(HubTask<'_>) -> Result<Vec<HubLine>, Failure>,
 }
 
 /// Why there is no connection.

@@ -42,6 +42,7 @@ mod pull;
 mod rm;
 mod rmi;
 mod run;
+mod search;
 mod start;
 mod stop;
 mod system_df;
@@ -69,6 +70,7 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<ps::Ps>(),
             Entry::of::<pull::Pull>(),
             Entry::of::<images::Images>(),
+            Entry::of::<search::Search>(),
             Entry::of::<version::Version>(),
             Entry::of::<info::Info>(),
         ],
@@ -77,7 +79,10 @@ const COMMANDS: &[(&str, &[Entry])] = &[
         groups::TITLE,
         &[
             Entry::of::<container_prune::ContainerPrune>(),
-            Entry::of::<hub::HubServe>(),
+            Entry::of::<hub::Add>(),
+            Entry::of::<hub::List>(),
+            Entry::of::<hub::Remove>(),
+            Entry::of::<hub::Serve>(),
             Entry::of::<image_inspect::ImageInspect>(),
             Entry::of::<image_prune::ImagePrune>(),
             Entry::of::<system_df::SystemDf>(),

@@ -3,7 +3,7 @@
 use super::http::{Answer, Call};
 use super::query::{Query, segment};
 use super::{Client, ClientError};
-use crate::api::wire::{HistoryLine, ImageLine, Progress, Pruned, RemovedImage};
+use crate::api::wire::{HistoryLine, ImageLine, Progress, Pruned, RemovedImage, SearchLine};
 use crate::oci::Reference;
 use http::Method;
 use serde_json::Value;
@@ -33,6 +33,18 @@ impl Client {
     pub async fn image_list(&self, all: bool, filters: Option<&str>) -> Result<Vec<ImageLine>, ClientError> {
         let query = Query::new().flag("all", all).maybe("filters", filters);
         self.call_json(Call::get("/images/json").query(query)).await
+    }
+
+    /// `GET /images/search`
+    pub async fn image_search(
+        &self,
+        term: &str,
+        limit: Option<i64>,
+        filters: Option<&str>,
+    ) -> Result<Vec<SearchLine>, ClientError> {
+        let limit = limit.map(|n| n.to_string());
+        let query = Query::new().maybe("filters", filters).maybe("limit", limit.as_deref()).with("term", term);
+        self.call_json(Call::get("/images/search").query(query)).await
     }
 
     /// `GET /images/{name}/json`, every field as it came.

@@ -80,6 +80,12 @@ macro_rules! refusals {
     )* };
 }
 
+impl From<crate::images::remote::RemoteError> for Refusal {
+    fn from(error: crate::images::remote::RemoteError) -> Refusal {
+        Refusal::new(error.kind, &error.message)
+    }
+}
+
 refusals!(
     crate::images::ImageError,
     crate::images::PullError,

@@ -5,9 +5,9 @@
 
 use crate::images::remote::{BlobStream, Found, Remote, RemoteError, Repository};
 use crate::oci::{DOCKER_DOMAIN, Digest, ErrorKind, Reference};
-use crate::registry::client::{Client, Config, Endpoint, Mirror, RegistryError};
+use crate::registry::client::{Client, Config, Endpoint, Mirror, RegistryError, SearchResult};
 use crate::registry::lab_images::{Catalog, LabError, ensure};
-use crate::registry::server::{Hub, HubHandle, Options};
+use crate::registry::server::{Hub, HubError, HubHandle, Options, Push, View, was_added};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -22,8 +22,9 @@ use tokio::sync::OnceCell;
 pub struct HubConfig {
     /// Its image layout.
     pub root: PathBuf,
-    /// Port 0: a free one, so that two homes never meet.
-    pub listen: SocketAddr,
+    /// Where people find it, if anywhere. The daemon's own pulls use another door, on a free port, which is for
+    /// reading and shows nothing that was pushed.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The hub and all registries.
@@ -44,6 +45,14 @@ impl Sources {
         Sources { config, lab: OnceCell::new() }
     }
 
+    /// Opens the door for people, if there shall be one. It is open as long as what this returns.
+    pub async fn open_door(&self) -> Result<Option<HubHandle>, HubError> {
+        let Some(listen) = self.config.listen else { return Ok(None) };
+        let catalog = Catalog::embedded().ok().map(Arc::new);
+        let options = Options { catalog, view: View::All, push: Push::ThisMachine, ..Options::default() };
+        Hub::open(&self.config.root, listen, options).await.map(Some)
+    }
+
     /// The hub's address, if it listens already.
     pub fn hub_url(&self) -> Option<String> {
         self.lab.get().map(|lab| lab.hub.url())
@@ -60,7 +69,7 @@ impl Lab {
         let catalog = Arc::new(Catalog::embedded().map_err(|e| internal(e.to_string()))?);
         let faults = Some(config.root.join("faults.json"));
         let options = Options { faults, catalog: Some(catalog.clone()), ..Options::default() };
-        let hub = Hub::open(&config.root, config.listen, options)
+        let hub = Hub::open(&config.root, SocketAddr::from(([127, 0, 0, 1], 0)), options)
             .await
             .map_err(|e| RemoteError { kind: e.kind(), message: e.to_string() })?;
         let mirror = Mirror { url: hub.url(), for_domain: DOCKER_DOMAIN.to_owned() };
@@ -74,10 +83,21 @@ impl Lab {
             .then(|| self.catalog.find(reference.path(), reference.tag().unwrap_or("latest")))
             .flatten();
         let Some(recipe) = wanted else { return Ok(()) };
+        let named = self.hub.store().resolve(&reference.clone().with_default_tag().canonical());
+        if named.is_ok_and(|d| d.is_some_and(|d| was_added(&d))) {
+            return Ok(());
+        }
         let (store, catalog, name) = (self.hub.store().clone(), self.catalog.clone(), recipe.name.clone());
         let span = tracing::Span::current();
         let making = tokio::task::spawn_blocking(move || span.in_scope(|| ensure(&store, &catalog, &name).map(drop)));
         making.await.unwrap_or(Err(LabError::NoSuchImage(reference.familiar())))
+    }
+}
+
+impl Sources {
+    /// Images whose names or descriptions hold `term`, of the registry that `domain` is.
+    pub async fn search(&self, domain: &str, term: &str, limit: usize) -> Result<Vec<SearchResult>, RemoteError> {
+        self.lab().await?.client.search(domain, term, limit).await.map_err(refused)
     }
 }
 

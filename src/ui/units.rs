@@ -48,6 +48,18 @@ fn significant(value: f64, digits: usize) -> String {
     trim(&format!("{value:.decimals$}"))
 }
 
+/// A size as a person writes it, powers of ten: `20GB`, `500M`, `1.5 TB`, `4096`.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("invalid size: {text:?}");
+    let text = text.trim();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let number: f64 = text[..end].parse().map_err(|_| wrong())?;
+    let unit = text[end..].trim().to_ascii_lowercase();
+    let unit = unit.strip_suffix('b').unwrap_or(&unit);
+    let power = ["", "k", "m", "g", "t", "p"].iter().position(|u| *u == unit).ok_or_else(wrong)?;
+    Ok((number * 1000f64.powi(power as i32)) as u64)
+}
+
 /// How long, in words: `Less than a second`, `3 minutes`, `About an hour`. `ago` is for the caller to add.
 pub fn duration(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
@@ -102,6 +114,18 @@ mod tests {
         }
         assert_eq!(size_binary(1999), "1.952KiB");
         assert_eq!(size_binary(1024 * 1024), "1MiB");
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in
+            [("0", 0), ("4096", 4096), ("20GB", 20_000_000_000), ("500M", 500_000_000), ("1.5 kb", 1500)]
+        {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GB", "-1", "1XB", "1.2.3k"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod library;
 mod logs;
 mod prune;
 mod query;
+mod search;
 mod system;
 mod traces;
 
@@ -21,6 +22,7 @@ pub fn router(engine: Engine) -> Router {
         .merge(system::routes())
         .merge(images::routes())
         .merge(prune::routes())
+        .merge(search::routes())
         .merge(containers::routes())
         .merge(attach::routes())
         .merge(exec::routes())

@@ -112,7 +112,11 @@ impl Inner {
         }
     }
 
-    async fn send(&self, url: &Uri, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Response<Incoming>, String> {
+    pub(super) async fn send(
+        &self,
+        url: &Uri,
+        headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<Response<Incoming>, String> {
         if let Some(refusal) = refusal(url) {
             return Err(refusal);
         }
@@ -320,13 +324,13 @@ fn host(address: &str) -> String {
     address.parse::<Uri>().ok().and_then(|u| u.host().map(str::to_owned)).unwrap_or_else(|| printable(address))
 }
 
-fn parse(address: &str) -> Result<Uri, RegistryError> {
+pub(super) fn parse(address: &str) -> Result<Uri, RegistryError> {
     address.parse().map_err(|e: http::uri::InvalidUri| RegistryError::BadAnswer {
         url: printable(address.split('?').next().unwrap_or_default()),
         cause: e.to_string(),
     })
 }
 
-fn bad(url: &Uri, cause: &str) -> RegistryError {
+pub(super) fn bad(url: &Uri, cause: &str) -> RegistryError {
     RegistryError::BadAnswer { url: shown(url), cause: printable(cause) }
 }

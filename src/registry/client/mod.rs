@@ -9,6 +9,7 @@
 //! | `exchange`     | a question with its redirects and tokens; one step each             |
 //! | `manifest`     | manifests: small, verified, unambiguous                             |
 //! | `blob`         | blobs: streamed, resumed                                            |
+//! | `search`       | what a registry has by name and description                         |
 //! | `error`        | failures, in Docker's words                                         |
 //! | `tell`         | the lines for a person                                              |
 
@@ -30,6 +31,7 @@ mod error;
 mod exchange;
 mod manifest;
 mod roots;
+mod search;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ pub use blob::BlobStream;
 pub use endpoint::{Endpoint, Mirror};
 pub use error::RegistryError;
 pub use manifest::{Fetched, MAX_MANIFEST};
+pub use search::SearchResult;
 pub use transport::Limits;
 
 /// How to reach registries.

@@ -24,6 +24,7 @@ use crate::content::Store;
 use crate::oci::platform::Platform;
 use crate::oci::{Digest, media};
 use crate::registry::hub_lock;
+use crate::registry::server::was_added;
 use crate::trace::{self, Actor};
 
 /// An image that is in the store now.
@@ -112,8 +113,8 @@ pub fn ensure(store: &Store, catalog: &Catalog, name: &str) -> Result<Built, Lab
 fn current(store: &Store, shelf: &Shelf, host: &Host, dir: &Path) -> Option<State> {
     let text = fs::read(state_path(dir, &shelf.recipe)).ok()?;
     let state: State = serde_json::from_slice(&text).ok()?;
-    let tagged =
-        |name: String| matches!(store.resolve(&name), Ok(Some(d)) if d.digest().as_ref() == state.index.as_str());
+    let ours = |d: &Descriptor| d.digest().as_ref() == state.index.as_str() || was_added(d);
+    let tagged = |name: String| matches!(store.resolve(&name), Ok(Some(d)) if ours(&d));
     let same = state.rdock == way()
         && state.recipe == shelf.digest()
         && shelf.recipe.references().all(tagged)
@@ -135,6 +136,9 @@ fn make(store: &Store, shelf: &Shelf, host: &Host, dir: &Path) -> Result<State, 
     let descriptor = index_descriptor(&index.0, index.1);
     for name in recipe.references() {
         let in_store = |source| LabError::Store { image: recipe.name.clone(), source };
+        if store.resolve(&name).map_err(in_store)?.is_some_and(|d| was_added(&d)) {
+            continue; // The hub's owner put another image there.
+        }
         store.tag(&name, &descriptor).map_err(in_store)?;
     }
     let mut blobs: Vec<Digest> = layers.iter().map(|l| l.digest.clone()).collect();

@@ -49,14 +49,16 @@ mod repository;
 mod routes;
 mod search;
 mod sessions;
+mod shelf;
 mod state;
 #[cfg(test)]
 mod tests;
 mod uploads;
 
 pub use faults::HubFaults;
-pub use search::SearchResult;
 pub use sessions::Limits;
+pub(crate) use shelf::was_added;
+pub use shelf::{Added, Origin, Shelf, ShelfError, Source, Stored};
 
 use answer::Refusal;
 use state::Served;

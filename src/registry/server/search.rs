@@ -2,31 +2,17 @@
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Served;
 use super::View;
 use super::answer::{self, Refusal};
 use super::routes::Params;
+use crate::registry::client::SearchResult;
 
 /// As many as Docker Hub gives when nobody says how many.
 const USUAL: usize = 25;
 const MOST: usize = 100;
-
-/// One line of the answer, with the fields of Docker Hub's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SearchResult {
-    pub name: String,
-    #[serde(default)]
-    pub description: String,
-    #[serde(default)]
-    pub star_count: i64,
-    #[serde(default)]
-    pub is_official: bool,
-    #[serde(default)]
-    pub is_automated: bool,
-}
 
 /// Names and descriptions that hold the term, those with most stars first.
 pub(super) fn answer(hub: &Served, params: &Params) -> Result<Response, Refusal> {
