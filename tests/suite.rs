@@ -16,6 +16,7 @@ mod suite {
     mod failures;
     mod hardening;
     mod homes;
+    mod hub;
     mod logs;
     mod run;
     mod support;

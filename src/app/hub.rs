@@ -2,7 +2,7 @@
 
 use super::Home;
 use crate::cli::error::Failure;
-use crate::cli::hub::{Add, Line, List, Remove, Serve, Task};
+use crate::cli::hub::{Add, Line, List, Serve, Task};
 use crate::content::Store;
 use crate::daemon::serve::asked_to_end;
 use crate::oci::{Reference, platform};
@@ -22,7 +22,7 @@ pub fn run(task: Task<'_>) -> Result<Vec<Line>, Failure> {
         Task::Serve(args) => runtime.block_on(serve(args, &root(&args.root))).map(|()| Vec::new()),
         Task::Add(args) => runtime.block_on(add(args, &root(&args.root), &home.data.join("content"))),
         Task::List(args) => list(args, &root(&args.root)),
-        Task::Remove(args) => remove(args, &root(&args.root)),
+        Task::Remove { image, root: given } => remove(image, &root(given)),
     }
 }
 
@@ -115,8 +115,7 @@ fn line(stored: Stored) -> Line {
     }
 }
 
-fn remove(args: &Remove, root: &Path) -> Result<Vec<Line>, Failure> {
-    let shelf = Shelf::open(root).map_err(Failure::new)?;
-    let removed = args.images.iter().map(|name| shelf.remove(name).map_err(Failure::new));
-    removed.map(|name| name.map(|repository| Line { repository, ..Line::default() })).collect()
+fn remove(image: &str, root: &Path) -> Result<Vec<Line>, Failure> {
+    let repository = Shelf::open(root).map_err(Failure::new)?.remove(image).map_err(Failure::new)?;
+    Ok(vec![Line { repository, ..Line::default() }])
 }

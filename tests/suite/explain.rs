@@ -139,6 +139,13 @@ fn run_centos_miss_then_hit() {
 }
 
 #[test]
+fn a_search_asks_the_hub_first() {
+    let Some(desk) = Desk::new() else { return };
+    let command = "rdock --explain search mysql";
+    snapshot("explain_search", command, &desk.types(command, 0));
+}
+
+#[test]
 fn every_kernel_call_is_in_the_long_form() {
     let Some(desk) = Desk::new() else { return };
     desk.types("rdock pull -q hello-world", 0);

@@ -10,6 +10,8 @@ pub use list::List;
 pub use remove::Remove;
 pub use serve::Serve;
 
+use std::path::PathBuf;
+
 /// What the composition root is asked to do.
 #[derive(Debug, Clone, Copy)]
 pub enum Task<'a> {
@@ -17,7 +19,11 @@ pub enum Task<'a> {
     Serve(&'a Serve),
     Add(&'a Add),
     List(&'a List),
-    Remove(&'a Remove),
+    /// Of one image.
+    Remove {
+        image: &'a str,
+        root: &'a Option<PathBuf>,
+    },
 }
 
 /// One name in the hub.

@@ -4,7 +4,7 @@ use super::Task;
 use crate::cli::Context;
 use crate::cli::args::Arity;
 use crate::cli::error::Failure;
-use crate::cli::verb::{Verb, print};
+use crate::cli::verb::{Verb, print, tell};
 use std::path::PathBuf;
 
 /// Removes names from the hub, and what only they led to. The lab's own images are made again when asked for.
@@ -25,8 +25,16 @@ impl Verb for Remove {
     const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(self, cx: &Context) -> Result<u8, Failure> {
-        let removed = (cx.processes().hub)(Task::Remove(&self))?;
-        removed.iter().try_for_each(|line| print(&format!("{}\n", line.repository)))?;
-        Ok(0)
+        let mut status = 0;
+        for image in &self.images {
+            match (cx.processes().hub)(Task::Remove { image, root: &self.root }) {
+                Ok(removed) => removed.iter().try_for_each(|line| print(&format!("{}\n", line.repository)))?,
+                Err(failure) => {
+                    tell(failure.to_string());
+                    status = 1;
+                }
+            }
+        }
+        Ok(status)
     }
 }

@@ -146,6 +146,11 @@ impl Repository {
 
     /// Whether a manifest of the repository is, or names, this blob.
     pub(super) fn names_blob(&self, store: &Store, digest: &Digest) -> Result<bool, Refusal> {
+        Ok(self.all_named(store)?.contains(digest))
+    }
+
+    /// All that the manifests of the repository lead to, themselves included.
+    fn all_named(&self, store: &Store) -> Result<BTreeSet<Digest>, Refusal> {
         let mut reached = BTreeSet::new();
         for (_, descriptor) in self.tags(store)? {
             reach(store, &descriptor, &mut reached);
@@ -153,7 +158,7 @@ impl Repository {
         for link in self.links(store)? {
             reach(store, &link.descriptor, &mut reached);
         }
-        Ok(reached.contains(digest))
+        Ok(reached)
     }
 
     /// The manifests that were pushed here.
@@ -197,9 +202,24 @@ impl Repository {
         write().map_err(Refusal::io("write", &path))
     }
 
-    /// Takes the manifest out of the repository; whether it was there.
+    /// Takes the manifest out of the repository; with it go the manifests that it named and the blobs that were pushed
+    /// for them, if no tag and no other manifest leads to them. Whether it was there.
     pub(super) fn remove_manifest(&self, store: &Store, digest: &Digest) -> Result<bool, Refusal> {
-        self.remove(store, MANIFESTS, digest)
+        let Some(link) = self.link(store, digest)? else { return Ok(false) };
+        let (mut its, mut others) = (BTreeSet::new(), BTreeSet::new());
+        reach(store, &link.descriptor, &mut its);
+        for (_, descriptor) in self.tags(store)? {
+            reach(store, &descriptor, &mut others);
+        }
+        let is_its = |d: &Descriptor| Digest::try_from(d.digest()).is_ok_and(|d| its.contains(&d));
+        for link in self.links(store)?.iter().filter(|l| !is_its(&l.descriptor)) {
+            reach(store, &link.descriptor, &mut others);
+        }
+        for digest in its.difference(&others) {
+            self.remove(store, MANIFESTS, digest)?;
+            self.remove(store, BLOBS, digest)?;
+        }
+        Ok(true)
     }
 
     pub(super) fn remove_blob(&self, store: &Store, digest: &Digest) -> Result<bool, Refusal> {

@@ -184,7 +184,17 @@ impl Lab {
             for place in [store.clone(), store.join("blobs"), store.join("blobs/sha256"), store.join("ingest")] {
                 found.extend(entries(&place).into_iter().filter(|p| {
                     let name = p.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    let known = ["oci-layout", "index.json", "blobs", "sha256", "ingest", "lab", "faults.json"];
+                    let known = [
+                        "oci-layout",
+                        "index.json",
+                        "blobs",
+                        "sha256",
+                        "ingest",
+                        "lab",
+                        "faults.json",
+                        "uploads",
+                        "repositories",
+                    ];
                     let blob = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
                     let lock = name.ends_with(".lock");
                     !(blob || lock || known.contains(&name.as_str()))

@@ -234,6 +234,14 @@ async fn an_index_needs_its_manifests() {
     assert_eq!(bench.push_manifest("me/app", "all", &index(&digest)).await.status, 201);
     let gone = bench.ask(&format!("DELETE /v2/me/app/manifests/{digest}"), "").await;
     assert_eq!((gone.status, gone.code().as_str()), (403, "DENIED"), "the index names it");
+    // The other way round it goes along, once nothing else leads to it.
+    let whole = Digest::of(index(&digest).to_string().as_bytes());
+    assert_eq!(bench.ask(&format!("DELETE /v2/me/app/manifests/{whole}"), "").await.status, 202);
+    assert_eq!(bench.head(&format!("/v2/me/app/manifests/{digest}")).await, 200, "a tag leads to it");
+    assert_eq!(bench.push_manifest("me/app", "all", &index(&digest)).await.status, 201);
+    assert_eq!(bench.ask("DELETE /v2/me/app/manifests/1", "").await.status, 202);
+    assert_eq!(bench.ask(&format!("DELETE /v2/me/app/manifests/{whole}"), "").await.status, 202);
+    assert!(!bench.hub.store().has(&digest), "nothing did any more");
 }
 
 #[tokio::test]
