@@ -7,6 +7,7 @@ use crate::cli::{self, Processes};
 use crate::client::{Endpoint, autostart};
 use crate::containers::shim_client::Shims;
 use crate::containers::{Containers, Parts};
+use crate::daemon::config::Config;
 use crate::daemon::engine::About;
 use crate::daemon::joints::{LocalContainers, LocalImages, ToldByShims};
 use crate::daemon::place::Place;
@@ -21,8 +22,7 @@ use crate::runtime::rootless;
 use crate::shim::leftovers::Leftovers;
 use crate::trace;
 use std::io::Write as _;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,26 +34,32 @@ pub struct Home {
     pub data: PathBuf,
     /// What lives as long as the machine runs: `rdock.sock`, `daemon.pid`, `containers/<id>/shim.sock`.
     pub run: PathBuf,
+    /// What a person writes: `daemon.json`, `certs.d/`.
+    pub config: PathBuf,
 }
 
 impl Home {
-    /// `RDOCK_HOME` if set (`data/`, `run/` below it), else `/var/lib/rdock` and `/run/rdock` for root,
-    /// else `$XDG_DATA_HOME/rdock` (or `~/.local/share/rdock`) and `$XDG_RUNTIME_DIR/rdock` (or `/tmp/rdock-UID`).
+    /// `RDOCK_HOME` if set (`data/`, `run/`, `config/` below it), else `/var/lib/rdock`, `/run/rdock` and `/etc/rdock`
+    /// for root, else `$XDG_DATA_HOME/rdock` (or `~/.local/share/rdock`), `$XDG_RUNTIME_DIR/rdock` (or
+    /// `/tmp/rdock-UID`) and `$XDG_CONFIG_HOME/rdock` (or `~/.config/rdock`).
     pub fn from_env() -> Home {
         let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         if let Some(home) = var("RDOCK_HOME") {
             let home = std::path::absolute(&home).unwrap_or(home);
-            return Home { data: home.join("data"), run: home.join("run") };
+            return Home { data: home.join("data"), run: home.join("run"), config: home.join("config") };
         }
         let uid = nix::unistd::geteuid();
         if uid.is_root() {
-            return Home { data: "/var/lib/rdock".into(), run: "/run/rdock".into() };
+            return Home { data: "/var/lib/rdock".into(), run: "/run/rdock".into(), config: "/etc/rdock".into() };
         }
         let data = var("XDG_DATA_HOME")
             .or_else(|| var("HOME").map(|h| h.join(".local/share")))
             .unwrap_or_else(|| PathBuf::from(format!("/tmp/rdock-data-{uid}")));
         let run = var("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/tmp/rdock-{uid}")));
-        Home { data: data.join("rdock"), run: run.join("rdock") }
+        let config = var("XDG_CONFIG_HOME")
+            .or_else(|| var("HOME").map(|h| h.join(".config")))
+            .unwrap_or_else(|| PathBuf::from(format!("/tmp/rdock-config-{uid}")));
+        Home { data: data.join("rdock"), run: run.join("rdock"), config: config.join("rdock") }
     }
 
     /// The Engine API's unix socket.
@@ -75,6 +81,7 @@ pub fn cli() -> ExitCode {
     let home = Home::from_env();
     let processes = Processes {
         socket: home.socket(),
+        credentials: credentials(&home.config),
         run: home.run,
         program: std::env::current_exe().unwrap_or_else(|_| "rdock".into()),
         daemon,
@@ -83,12 +90,23 @@ pub fn cli() -> ExitCode {
     cli::main(std::env::args_os().skip(1).collect(), processes)
 }
 
+/// The directory of the person's `config.json`: `DOCKER_CONFIG`; that of the home, if there is one; else the one that
+/// the Docker command has, so that what was told to one is known to the other.
+fn credentials(config: &std::path::Path) -> PathBuf {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    match (var("DOCKER_CONFIG"), var("RDOCK_HOME")) {
+        (Some(directory), _) => directory,
+        (None, Some(_)) => config.to_owned(),
+        (None, None) => var("HOME").map_or_else(|| config.to_owned(), |home| home.join(".docker")),
+    }
+}
+
 /// `rdock daemon [run|stop]`.
 fn daemon(args: &cli::daemon::Daemon) -> Result<(), Failure> {
     // Asked before an ordinary user becomes root of a user namespace, and would be sent to root's places.
     let home = Home::from_env();
-    let home =
-        Home { data: args.data_root.clone().unwrap_or(home.data), run: args.exec_root.clone().unwrap_or(home.run) };
+    let (data, run) = (args.data_root.clone().unwrap_or(home.data), args.exec_root.clone().unwrap_or(home.run));
+    let home = Home { data, run, config: home.config };
     if args.action == "stop" {
         return daemon::stop::stop(&home.run).map_err(Failure::new);
     }
@@ -98,7 +116,7 @@ fn daemon(args: &cli::daemon::Daemon) -> Result<(), Failure> {
 
 /// Everything that a daemon is made of, then the daemon, until it is asked to end.
 fn serve(args: &cli::daemon::Daemon, home: &Home, told: &Told) -> Result<(), String> {
-    let config = Config::read(args.config.as_deref())?;
+    let config = Config::read(args.config.as_deref(), &home.config)?;
     if args.autostarted {
         // Of its own session: what the client's terminal does to the client is not for the daemon.
         nix::unistd::setsid().map_err(|e| format!("cannot begin a session: {e}"))?;
@@ -148,7 +166,7 @@ async fn engine(
         rootless::Root::Single { .. } => Some("single"),
     };
     let hub = HubConfig { root: home.data.join("hub"), listen: config.hub_listen()? };
-    let sources = Arc::new(Sources::new(hub));
+    let sources = Arc::new(Sources::new(hub, config.registries(&home.config)?));
     let options = crate::images::Options { rootless: rootless.is_some(), userxattr: rootless.is_some() };
     let images = Images::open(&home.data, kernel.clone(), sources.clone(), options).map_err(|e| e.to_string())?;
     let events = Bus::new();
@@ -173,32 +191,6 @@ async fn engine(
     }
     let about = Arc::new(About { id: home.tag(), data: home.data.clone(), rootless });
     Ok(Engine { images, containers, sources, traces, events, about })
-}
-
-/// The daemon's configuration file: JSON.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Config {
-    /// Where the lab hub listens: `127.0.0.1:5050`.
-    hub_listen: Option<String>,
-}
-
-impl Config {
-    fn read(path: Option<&Path>) -> Result<Config, String> {
-        let Some(path) = path else { return Ok(Config::default()) };
-        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-        serde_json::from_str(&text).map_err(|e| format!("cannot understand {}: {e}", path.display()))
-    }
-
-    /// `RDOCK_HUB_LISTEN`, else the file; else people have no door to the hub.
-    fn hub_listen(&self) -> Result<Option<SocketAddr>, String> {
-        let said = std::env::var("RDOCK_HUB_LISTEN").ok().filter(|v| !v.is_empty()).or(self.hub_listen.clone());
-        let Some(address) = said else { return Ok(None) };
-        let parsed = address.parse();
-        parsed
-            .map(Some)
-            .map_err(|_| format!("the lab hub cannot listen on {address:?}: it must look like 127.0.0.1:5050"))
-    }
 }
 
 /// How a daemon tells its client that it listens, or why it does not: one line on standard output.

@@ -15,6 +15,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::NotModified => StatusCode::NOT_MODIFIED,
         ErrorKind::BadParameter => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Conflict => StatusCode::CONFLICT,
@@ -29,7 +30,8 @@ pub fn kind(status: StatusCode) -> ErrorKind {
     match status.as_u16() {
         304 => ErrorKind::NotModified,
         400 => ErrorKind::BadParameter,
-        401 | 403 => ErrorKind::Forbidden,
+        401 => ErrorKind::Unauthorized,
+        403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
         501 => ErrorKind::NotImplemented,
@@ -49,6 +51,7 @@ mod tests {
             ErrorKind::Conflict,
             ErrorKind::BadParameter,
             ErrorKind::NotModified,
+            ErrorKind::Unauthorized,
             ErrorKind::Forbidden,
             ErrorKind::Unavailable,
             ErrorKind::Internal,

@@ -91,6 +91,25 @@ pub struct Progress {
     pub error_detail: Option<ErrorDetail>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// For programs: [`Pushed`] is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aux: Option<serde_json::Value>,
+}
+
+/// Of a push: a manifest went alone, instead of the index that has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Pushed {
+    pub manifest_pushed_instead_of_index: bool,
+    pub original_index: Named,
+    pub selected_manifest: Named,
+}
+
+/// The digest of a descriptor.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    pub digest: String,
 }
 
 /// Bytes done and bytes in all; both absent when there is nothing to measure.

@@ -21,6 +21,8 @@ pub struct Processes {
     pub socket: PathBuf,
     /// The directory for run-time files of our own home.
     pub run: PathBuf,
+    /// The directory of the person's `config.json`.
+    pub credentials: PathBuf,
     /// This program, to start the daemon with.
     pub program: PathBuf,
     /// `rdock daemon`; returns when the daemon has ended.

@@ -66,7 +66,7 @@ pub async fn create(cx: &Context, options: &Options, streams: Streams) -> Result
     let reference = Reference::parse(&options.image).map(Reference::with_default_tag);
     let client = cx.client().await.map_err(Stage::Daemon)?;
     if let (PullPolicy::Always, Ok(reference)) = (policy, &reference) {
-        fetch(&client, options, reference).await.map_err(Stage::Daemon)?;
+        fetch(cx, &client, options, reference).await.map_err(Stage::Daemon)?;
     }
     let (name, platform) = (options.name.as_deref(), options.platform.as_deref());
     let created = match client.container_create(name, platform, body.clone()).await {
@@ -75,7 +75,7 @@ pub async fn create(cx: &Context, options: &Options, streams: Streams) -> Result
             if !options.quiet {
                 tell(format!("Unable to find image '{}' locally", reference.familiar()));
             }
-            fetch(&client, options, &reference).await.map_err(Stage::Daemon)?;
+            fetch(cx, &client, options, &reference).await.map_err(Stage::Daemon)?;
             client.container_create(name, platform, body).await
         }
         answered => answered,
@@ -88,8 +88,8 @@ pub async fn create(cx: &Context, options: &Options, streams: Streams) -> Result
     Ok((client, created))
 }
 
-async fn fetch(client: &Client, options: &Options, reference: &Reference) -> Result<(), Failure> {
-    pull::pull(client, reference, options.platform.as_deref(), options.quiet, pull::Where::Stderr).await
+async fn fetch(cx: &Context, client: &Client, options: &Options, reference: &Reference) -> Result<(), Failure> {
+    pull::pull(cx, client, reference, options.platform.as_deref(), options.quiet, pull::Where::Stderr).await
 }
 
 /// `--cidfile`: reserved before the container is made, and removed again when it is not.

@@ -51,7 +51,9 @@ fn left(arg: &Arg) -> String {
     };
     let _ = write!(text, "--{}", arg.get_long().unwrap_or_default());
     let value = arg.get_value_names().and_then(|names| names.first());
-    if let (Some(value), false) = (value, matches!(arg.get_action(), ArgAction::SetTrue)) {
+    // A switch that is on when nothing is said takes `=false`, which Docker does not show.
+    let switch = matches!(arg.get_action(), ArgAction::SetTrue) || arg.get_default_values() == ["true"];
+    if let (Some(value), false) = (value, switch) {
         let _ = write!(text, " {value}");
     }
     text

@@ -7,6 +7,7 @@
 
 pub mod args;
 mod context;
+mod credentials;
 pub mod error;
 mod explain;
 mod filter;
@@ -36,9 +37,12 @@ mod images;
 mod info;
 mod inspect;
 mod kill;
+mod login;
+mod logout;
 mod logs;
 mod ps;
 mod pull;
+mod push;
 mod rm;
 mod rmi;
 mod run;
@@ -69,7 +73,10 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<exec::Exec>(),
             Entry::of::<ps::Ps>(),
             Entry::of::<pull::Pull>(),
+            Entry::of::<push::Push>(),
             Entry::of::<images::Images>(),
+            Entry::of::<login::Login>(),
+            Entry::of::<logout::Logout>(),
             Entry::of::<search::Search>(),
             Entry::of::<version::Version>(),
             Entry::of::<info::Info>(),

@@ -1,10 +1,11 @@
-//! The messages of a pull, for people.
+//! The messages of a pull or push, for people.
 
 use super::error::Failure;
 use crate::client::wire::Progress;
 use crate::client::{ProgressStream, terminal};
 use crate::ui::progress::ProgressDetail;
 use crate::ui::{PullMessage, PullView};
+use serde_json::Value;
 use std::io::{self, IsTerminal as _, Write};
 
 /// Where the messages go.
@@ -15,8 +16,8 @@ pub enum Where {
     Nowhere,
 }
 
-/// Shows every message until the stream ends. An error within the stream ends it.
-pub async fn show(mut stream: ProgressStream, place: Where) -> Result<(), Failure> {
+/// Shows every message until the stream ends, and gives what was told for programs. An error within the stream ends it.
+pub async fn show(mut stream: ProgressStream, place: Where) -> Result<Vec<Value>, Failure> {
     let columns = || terminal::size().map_or(80, |s| usize::from(s.columns));
     let (out, on_terminal): (Box<dyn Write>, bool) = match place {
         Where::Stdout => (Box::new(io::stdout()), io::stdout().is_terminal()),
@@ -24,7 +25,12 @@ pub async fn show(mut stream: ProgressStream, place: Where) -> Result<(), Failur
         Where::Nowhere => (Box::new(io::sink()), false),
     };
     let mut view = PullView::new(out, on_terminal.then(columns));
-    while let Some(message) = stream.next().await? {
+    let mut told = Vec::new();
+    while let Some(mut message) = stream.next().await? {
+        if let Some(aux) = message.aux.take() {
+            told.push(aux);
+            continue;
+        }
         if let Some(error) = error_of(&message) {
             return Err(Failure::new(error));
         }
@@ -33,7 +39,7 @@ pub async fn show(mut stream: ProgressStream, place: Where) -> Result<(), Failur
             _ => Failure::new(format!("cannot write the output: {e}")),
         })?;
     }
-    Ok(())
+    Ok(told)
 }
 
 /// The error that a message carries.

@@ -18,6 +18,8 @@ pub trait Verb: clap::Args {
     const ALIASES: &'static [&'static str] = &[];
     /// One line for the list of commands.
     const ABOUT: &'static str;
+    /// What help says below that.
+    const MORE: &'static str = "";
     /// `[OPTIONS] IMAGE [COMMAND] [ARG...]`
     const USAGE: &'static str;
     const ARITY: Arity;
@@ -27,6 +29,11 @@ pub trait Verb: clap::Args {
     /// For the explanation: what the command line says, in the words of [`Verb::NAME`] and what it is about.
     fn told(&self) -> String {
         Self::NAME.to_owned()
+    }
+
+    /// For the explanation: the words that were typed, without what is secret.
+    fn argv(&self, words: &[OsString]) -> Vec<String> {
+        words.iter().map(|w| w.to_string_lossy().into_owned()).collect()
     }
 
     /// Does it; the exit status.
@@ -78,10 +85,8 @@ fn launch<V: Verb>(cx: &Context, path: &str, words: &[OsString]) -> Result<u8, F
         Shape { path: &path, usage: V::USAGE, arity: V::ARITY, interspersed: V::INTERSPERSED, aliases: V::ALIASES };
     match parse::<V>(&shape, words)? {
         Some(verb) => {
-            let step = trace::step(Actor::Client, "client.parse").args(|| {
-                let argv: Vec<_> = words.iter().map(|w| w.to_string_lossy()).collect();
-                json!({"command": V::NAME, "argv": argv})
-            });
+            let step = trace::step(Actor::Client, "client.parse")
+                .args(|| json!({"command": V::NAME, "argv": verb.argv(words)}));
             step.ok((), || format!("reads the command: {}", verb.told()));
             verb.run(cx)
         }
@@ -92,7 +97,8 @@ fn launch<V: Verb>(cx: &Context, path: &str, words: &[OsString]) -> Result<u8, F
 /// The options and arguments of `V`; none when only help was asked for (and printed).
 pub fn parse<V: Verb>(shape: &Shape<'_>, words: &[OsString]) -> Result<Option<V>, Failure> {
     let command = V::augment_args(clap::Command::new(V::NAME).no_binary_name(true).disable_help_flag(true));
-    let mut command = command.about(V::ABOUT);
+    let about = if V::MORE.is_empty() { V::ABOUT.to_owned() } else { format!("{}.\n{}", V::ABOUT, V::MORE) };
+    let mut command = command.about(about);
     let (mut canonical, arguments) = match args::scan(&command, shape, words)? {
         Scanned::Help => {
             let text = help::of_command(&command, shape, crate::client::terminal::size().map(|s| s.columns));

@@ -42,6 +42,11 @@ impl ClientError {
         matches!(self, ClientError::Api { status: StatusCode::NOT_FOUND, .. })
     }
 
+    /// Whether a registry does not believe who asks.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, ClientError::Api { status: StatusCode::UNAUTHORIZED, .. })
+    }
+
     /// The daemon's own sentence, without the words around it.
     pub fn message(&self) -> String {
         match self {

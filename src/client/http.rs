@@ -36,11 +36,14 @@ pub(super) struct Call {
     path: String,
     query: Query,
     body: Option<Value>,
+    /// The body is no part of the explanation.
+    secret: bool,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Call {
     pub fn new(method: Method, path: impl Into<String>) -> Call {
-        Call { method, path: path.into(), query: Query::new(), body: None }
+        Call { method, path: path.into(), query: Query::new(), body: None, secret: false, headers: Vec::new() }
     }
     pub fn get(path: impl Into<String>) -> Call {
         Call::new(Method::GET, path)
@@ -53,6 +56,15 @@ impl Call {
     }
     pub fn json(self, body: Value) -> Call {
         Call { body: Some(body), ..self }
+    }
+    /// A body that nobody else may see.
+    pub fn secret_json(self, body: Value) -> Call {
+        Call { body: Some(body), secret: true, ..self }
+    }
+    /// Headers are never explained: who asks is said in one.
+    pub fn maybe_header(mut self, name: &'static str, value: Option<String>) -> Call {
+        self.headers.extend(value.map(|v| (name, v)));
+        self
     }
     /// For messages: `POST /containers/create`.
     fn name(&self) -> String {
@@ -213,7 +225,11 @@ impl Client {
 
     async fn exchange(&self, call: &Call, explained: bool) -> Result<Answer, ClientError> {
         let path = self.prefixed(call);
-        let parent = if explained { trace::sending(&call.method, &path, call.body.as_ref()) } else { None };
+        let parent = if explained {
+            trace::sending(&call.method, &path, call.body.as_ref().filter(|_| !call.secret))
+        } else {
+            None
+        };
         let mut sender = self.ready().await?;
         let request = self.request(call, parent)?;
         let lost = |source| ClientError::Lost { call: call.name(), source };
@@ -230,6 +246,9 @@ impl Client {
             .header(header::USER_AGENT, concat!("rdock/", env!("CARGO_PKG_VERSION"), " (linux)"));
         if let Some(parent) = parent {
             builder = builder.header("traceparent", parent);
+        }
+        for (name, value) in &call.headers {
+            builder = builder.header(*name, value);
         }
         let body = match &call.body {
             Some(json) => {

@@ -1,8 +1,9 @@
-//! `/images/…`: pull, list, inspect.
+//! `/images/…`: pull, push, list, inspect.
 
 use super::http::{Answer, Call};
 use super::query::{Query, segment};
 use super::{Client, ClientError};
+use crate::api::auth::{self, AuthConfig};
 use crate::api::wire::{HistoryLine, ImageLine, Progress, Pruned, RemovedImage, SearchLine};
 use crate::oci::Reference;
 use http::Method;
@@ -17,15 +18,33 @@ pub struct ProgressStream {
 }
 
 impl Client {
-    /// `POST /images/create`: `from` is a repository with its domain, `tag` a tag or a digest.
+    /// `POST /images/create`: `from` is a repository with its domain, `tag` a tag or a digest, or nothing for all tags.
     pub async fn image_pull(
         &self,
         from: &str,
-        tag: &str,
+        tag: Option<&str>,
         platform: Option<&str>,
+        who: &AuthConfig,
     ) -> Result<ProgressStream, ClientError> {
-        let query = Query::new().with("fromImage", from).maybe("platform", platform).with("tag", tag);
-        let answer = self.stream(Call::post("/images/create").query(query)).await?;
+        let query = Query::new().with("fromImage", from).maybe("platform", platform).maybe("tag", tag);
+        self.progress(Call::post("/images/create").query(query), who).await
+    }
+
+    /// `POST /images/{name}/push`: `name` has its domain and no tag; without a tag all are meant. `platform` is the
+    /// API's JSON.
+    pub async fn image_push(
+        &self,
+        name: &str,
+        tag: Option<&str>,
+        platform: Option<&str>,
+        who: &AuthConfig,
+    ) -> Result<ProgressStream, ClientError> {
+        let query = Query::new().maybe("platform", platform).maybe("tag", tag);
+        self.progress(Call::post(format!("/images/{}/push", segment(name))).query(query), who).await
+    }
+
+    async fn progress(&self, call: Call, who: &AuthConfig) -> Result<ProgressStream, ClientError> {
+        let answer = self.stream(call.maybe_header(auth::HEADER, Some(who.to_header()))).await?;
         Ok(ProgressStream { answer, rest: Vec::new(), ready: VecDeque::new() })
     }
 

@@ -3,12 +3,14 @@
 //! - [`Client`]: one request, one answer; version negotiation; hijacked connections;
 //! - [`endpoint`]: which socket, and [`autostart`]: a daemon of our own when nothing listens;
 //! - [`stream`], [`terminal`], [`detach`]: what happens between a container and the terminal;
+//! - [`credentials`]: what a person has for registries;
 //! - `containers`, `images`, `system`: the calls, one file per group of the API.
 //!
 //! Everything runs on one thread (tokio's current-thread runtime): a client lives for milliseconds.
 
 pub mod autostart;
 mod containers;
+pub mod credentials;
 pub mod detach;
 pub mod endpoint;
 mod error;
@@ -26,7 +28,7 @@ mod trace;
 mod traces;
 
 /// What the answers look like, and which versions of the API there are: the commands know no other door to the API.
-pub use crate::api::{moment, version, wire};
+pub use crate::api::{auth, moment, version, wire};
 pub use containers::{Attach, Logs, Wait, WaitCondition};
 pub use endpoint::Endpoint;
 pub use error::ClientError;

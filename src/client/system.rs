@@ -1,8 +1,9 @@
-//! `/version`, `/info`, `/system/df`, and the prunes of what is no image.
+//! `/version`, `/auth`, `/info`, `/system/df`, and the prunes of what is no image.
 
 use super::http::Call;
 use super::query::Query;
 use super::{Client, ClientError};
+use crate::api::auth::{AuthConfig, LoggedIn};
 use crate::api::wire::{DiskUsage, Pruned};
 use serde_json::Value;
 
@@ -10,6 +11,12 @@ impl Client {
     /// `GET /version`
     pub async fn system_version(&self) -> Result<Value, ClientError> {
         self.call_json(Call::get("/version")).await
+    }
+
+    /// `POST /auth`: shows a registry what somebody has for it.
+    pub async fn registry_login(&self, auth: &AuthConfig) -> Result<LoggedIn, ClientError> {
+        let body = serde_json::to_value(auth).unwrap_or_default();
+        self.call_json(Call::post("/auth").secret_json(body)).await
     }
 
     /// `GET /info`

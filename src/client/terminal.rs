@@ -50,6 +50,43 @@ fn restore() {
     }
 }
 
+/// A line from the terminal at standard input, without its end; none when the person interrupts. `hidden`: what is
+/// typed is not shown (termios(3), `ECHO`).
+pub async fn line(hidden: bool) -> io::Result<Option<String>> {
+    let _quiet = if hidden { Some(Quiet::enter()?) } else { None };
+    let reading = tokio::task::spawn_blocking(|| {
+        let mut text = String::new();
+        io::stdin().read_line(&mut text).map(|read| (read, text))
+    });
+    tokio::select! {
+        // The terminal must be given back before the process ends.
+        caught = tokio::signal::ctrl_c() => caught.map(|()| None),
+        read = reading => match read.map_err(io::Error::other)?? {
+            (0, _) => Ok(None),
+            (_, text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        },
+    }
+}
+
+/// A terminal that does not show what is typed.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn enter() -> io::Result<Quiet> {
+        let saved = termios::tcgetattr(io::stdin())?;
+        let mut quiet = saved.clone();
+        quiet.local_flags.remove(termios::LocalFlags::ECHO);
+        termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &quiet)?;
+        Ok(Quiet(saved))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
+    }
+}
+
 /// Rows and columns of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {

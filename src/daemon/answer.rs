@@ -89,6 +89,7 @@ impl From<crate::images::remote::RemoteError> for Refusal {
 refusals!(
     crate::images::ImageError,
     crate::images::PullError,
+    crate::images::PushError,
     crate::images::RemoveError,
     crate::containers::ContainerError
 );

@@ -7,6 +7,7 @@
 //!   [`sources`]: where images come from, the lab hub among it.
 
 pub mod answer;
+pub mod config;
 pub mod engine;
 pub mod joints;
 pub mod place;

@@ -3,15 +3,13 @@
 //!
 //! Nothing of it is there before the first pull: neither the hub nor its images slow the daemon's start.
 
-use crate::images::remote::{BlobStream, Found, Remote, RemoteError, Repository};
-use crate::oci::{DOCKER_DOMAIN, Digest, ErrorKind, Reference};
-use crate::registry::client::{Client, Config, Endpoint, Mirror, RegistryError, SearchResult};
+use crate::images::remote::{Found, Remote, RemoteError};
+use crate::oci::{DOCKER_DOMAIN, ErrorKind, Reference};
+use crate::registry::client::{Client, Config, Credentials, Mirror, SearchResult};
 use crate::registry::lab_images::{Catalog, LabError, ensure};
 use crate::registry::server::{Hub, HubError, HubHandle, Options, Push, View, was_added};
-use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, StreamExt as _};
-use oci_spec::image::Descriptor;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +28,9 @@ pub struct HubConfig {
 /// The hub and all registries.
 pub struct Sources {
     config: HubConfig,
+    registries: Config,
+    /// Knows no lab hub.
+    client: Client,
     lab: OnceCell<Lab>,
 }
 
@@ -41,8 +42,8 @@ struct Lab {
 }
 
 impl Sources {
-    pub fn new(config: HubConfig) -> Sources {
-        Sources { config, lab: OnceCell::new() }
+    pub fn new(config: HubConfig, registries: Config) -> Sources {
+        Sources { config, client: Client::new(registries.clone()), registries, lab: OnceCell::new() }
     }
 
     /// Opens the door for people, if there shall be one. It is open as long as what this returns.
@@ -59,12 +60,12 @@ impl Sources {
     }
 
     async fn lab(&self) -> Result<&Lab, RemoteError> {
-        self.lab.get_or_try_init(|| Lab::open(&self.config)).await
+        self.lab.get_or_try_init(|| Lab::open(&self.config, &self.registries)).await
     }
 }
 
 impl Lab {
-    async fn open(config: &HubConfig) -> Result<Lab, RemoteError> {
+    async fn open(config: &HubConfig, registries: &Config) -> Result<Lab, RemoteError> {
         let internal = |message: String| RemoteError { kind: ErrorKind::Internal, message };
         let catalog = Arc::new(Catalog::embedded().map_err(|e| internal(e.to_string()))?);
         let faults = Some(config.root.join("faults.json"));
@@ -72,8 +73,9 @@ impl Lab {
         let hub = Hub::open(&config.root, SocketAddr::from(([127, 0, 0, 1], 0)), options)
             .await
             .map_err(|e| RemoteError { kind: e.kind(), message: e.to_string() })?;
-        let mirror = Mirror { url: hub.url(), for_domain: DOCKER_DOMAIN.to_owned() };
-        let client = Client::new(Config { mirrors: vec![mirror], ..Config::default() });
+        let mut mirrors = vec![Mirror { url: hub.url(), for_domain: DOCKER_DOMAIN.to_owned() }];
+        mirrors.extend(registries.mirrors.iter().cloned());
+        let client = Client::new(Config { mirrors, ..registries.clone() });
         Ok(Lab { catalog, hub, client })
     }
 
@@ -97,53 +99,50 @@ impl Lab {
 impl Sources {
     /// Images whose names or descriptions hold `term`, of the registry that `domain` is.
     pub async fn search(&self, domain: &str, term: &str, limit: usize) -> Result<Vec<SearchResult>, RemoteError> {
-        self.lab().await?.client.search(domain, term, limit).await.map_err(refused)
+        Ok(self.lab().await?.client.search(domain, term, limit).await?)
     }
 }
 
 impl Remote for Sources {
-    fn find<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<Found, RemoteError>> {
+    fn find<'a>(
+        &'a self,
+        reference: &'a Reference,
+        who: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Found, RemoteError>> {
         async move {
             let lab = self.lab().await?;
             let provided = lab.provide(reference).await;
-            let fetched = lab.client.manifest(reference).await.map_err(|error| match provided {
+            lab.client.find(reference, who).await.map_err(|error| match provided {
                 // Why the lab could not make it says more than that nobody else has it.
                 Err(lab) => RemoteError { kind: lab.kind(), message: lab.to_string() },
-                Ok(()) => refused(error),
-            })?;
-            let repository =
-                Arc::new(At { client: lab.client.clone(), reference: reference.clone(), source: fetched.source });
-            Ok(Found { descriptor: fetched.descriptor, bytes: fetched.bytes, repository })
+                Ok(()) => error,
+            })
         }
         .boxed()
     }
-}
 
-/// One repository at the place where its name was found.
-struct At {
-    client: Client,
-    reference: Reference,
-    source: Endpoint,
-}
-
-impl Repository for At {
-    fn manifest<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Bytes, RemoteError>> {
+    fn tags<'a>(
+        &'a self,
+        reference: &'a Reference,
+        who: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Vec<String>, RemoteError>> {
         async move {
-            let fetched = self.client.manifest_at(&self.reference, digest, &self.source).await.map_err(refused)?;
-            Ok(fetched.bytes)
+            let lab = self.lab().await?;
+            let named = |tag: &String| reference.clone().with_tag(tag).ok();
+            let recipes = lab
+                .catalog
+                .recipes()
+                .filter(|r| reference.domain() == DOCKER_DOMAIN && r.repository() == reference.path());
+            for tagged in recipes.flat_map(|r| &r.tags).filter_map(named) {
+                // An image that this machine can't make has no tag on its hub.
+                let _ = lab.provide(&tagged).await;
+            }
+            Remote::tags(&lab.client, reference, who).await
         }
         .boxed()
     }
 
-    fn blob<'a>(&'a self, descriptor: &'a Descriptor) -> BoxFuture<'a, Result<BlobStream, RemoteError>> {
-        async move {
-            let blob = self.client.blob(&self.reference, descriptor, &self.source).await.map_err(refused)?;
-            Ok(blob.map(|piece| piece.map_err(refused)).boxed())
-        }
-        .boxed()
+    fn registries(&self) -> &Client {
+        &self.client
     }
-}
-
-fn refused(error: RegistryError) -> RemoteError {
-    RemoteError { kind: error.kind(), message: error.to_string() }
 }

@@ -7,6 +7,7 @@
 //!
 //! - [`Images`]: the door to all of it.
 //! - `pull`, `layers`: a pull, and one layer of it; several at once, each made by one only.
+//! - `push`: the other way, with the documents and blobs as they came, so that an image keeps its digest.
 //! - [`remote`]: where images come from.
 //! - [`unpack`]: one layer's tar stream → a directory; trusts nothing in it.
 //! - [`diff`]: the inverse: a directory → a layer's tar stream.
@@ -25,6 +26,7 @@ mod layers;
 pub mod names;
 mod progress;
 mod pull;
+mod push;
 mod registry;
 pub mod remote;
 pub mod removal;
@@ -43,6 +45,7 @@ pub use gate::Lease;
 pub use history::HistoryLine;
 pub use progress::{PullProgress, human_size};
 pub use pull::{PullError, PullOutcome, PullStatus};
+pub use push::PushError;
 pub use removal::{RemoveError, RemoveImage, Removed};
 pub use service::{Images, OpenError};
 pub use store::{CHOSEN, Image, ImageError, ImageSummary, PARENT};

@@ -13,6 +13,8 @@ pub enum PullProgress {
     Status { id: Option<String>, status: String },
     /// `{"status":"Downloading","progressDetail":{"current":3678,"total":313835},"id":"72a69066d2fe"}`, in bytes
     Progress { id: String, status: String, current: u64, total: u64 },
+    /// `{"progressDetail":{},"aux":{"Tag":"latest","Digest":"sha256:…","Size":528}}`: for programs
+    Aux(serde_json::Value),
 }
 
 /// Where messages go. Nobody listening is no reason to stop.
@@ -37,6 +39,11 @@ impl Progress {
             id: Some(tag_or_digest.to_owned()),
             status: format!("{PULLING_FROM} {repository}"),
         });
+    }
+
+    /// What a program wants to know.
+    pub fn aux(&self, value: serde_json::Value) {
+        let _ = self.to.send(PullProgress::Aux(value));
     }
 
     /// What a layer, known by its blob, is at.
@@ -66,6 +73,7 @@ impl PullProgress {
             PullProgress::Status { id: Some(id), status } => {
                 json!({ "status": status, "progressDetail": {}, "id": id })
             }
+            PullProgress::Aux(value) => json!({ "progressDetail": {}, "aux": value }),
             PullProgress::Progress { id, status, current, total } => json!({
                 "status": status,
                 "progressDetail": { "current": current, "total": total },

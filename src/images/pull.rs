@@ -12,7 +12,8 @@ use super::store::{CHOSEN, Catalog, ImageError, chain_ids, diff_ids, digest_of, 
 use super::unpack::{Expected, UnpackError};
 use crate::content::{ContentError, Store};
 use crate::oci::platform::{Platform, PlatformError, select};
-use crate::oci::{Digest, ErrorKind, Reference, media};
+use crate::oci::{Digest, ErrorKind, Reference, ReferenceError, media};
+use crate::registry::client::Credentials;
 use crate::trace::{self, Actor};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -31,6 +32,10 @@ const MAX_CONFIG: u64 = 8 << 20;
 pub enum PullError {
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    #[error("invalid reference format: the registry has a tag that is none: {0}")]
+    Tag(ReferenceError),
+    #[error("repository {0} has no tags")]
+    NoTags(String),
     #[error(transparent)]
     Platform(#[from] PlatformError),
     /// Docker's words.
@@ -59,7 +64,7 @@ impl PullError {
         match self {
             PullError::Remote(e) => e.kind,
             PullError::Platform(_) => ErrorKind::BadParameter,
-            PullError::NoMatchingManifest { .. } => ErrorKind::NotFound,
+            PullError::NoMatchingManifest { .. } | PullError::NoTags(_) => ErrorKind::NotFound,
             _ => ErrorKind::Internal,
         }
     }
@@ -70,6 +75,16 @@ impl PullError {
 pub enum PullStatus {
     Downloaded,
     UpToDate,
+}
+
+impl PullStatus {
+    /// The last line of a pull: of an image, or of all tags of a repository.
+    pub(super) fn spoken(self, familiar: &str) -> String {
+        match self {
+            PullStatus::Downloaded => format!("Status: Downloaded newer image for {familiar}"),
+            PullStatus::UpToDate => format!("Status: Image is up to date for {familiar}"),
+        }
+    }
 }
 
 /// What a pull came to.
@@ -89,6 +104,8 @@ pub(super) struct Pull<'p> {
     pub layers: &'p Arc<Layers>,
     pub gate: &'p Arc<Gate>,
     pub remote: &'p dyn Remote,
+    pub who: Option<&'p Credentials>,
+    /// With a tag or a digest.
     pub reference: Reference,
     pub platform: Platform,
     pub progress: Progress,
@@ -124,7 +141,7 @@ impl Pull<'_> {
     }
 
     async fn pull(self) -> Result<PullOutcome, PullError> {
-        let found = self.remote.find(&self.reference).await?;
+        let found = self.remote.find(&self.reference, self.who).await?;
         let tag_or_digest = self.reference.reference_part();
         self.progress.begin(tag_or_digest, self.reference.path());
         let image = self.describe(&found).await?;
@@ -140,11 +157,6 @@ impl Pull<'_> {
             }
         };
         self.progress.line(format!("Digest: {digest}"));
-        let familiar = self.reference.familiar();
-        self.progress.line(match status {
-            PullStatus::Downloaded => format!("Status: Downloaded newer image for {familiar}"),
-            PullStatus::UpToDate => format!("Status: Image is up to date for {familiar}"),
-        });
         Ok(PullOutcome { digest, id: image.id, status, reference: self.reference })
     }
 

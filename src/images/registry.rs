@@ -2,7 +2,7 @@
 
 use super::remote::{BlobStream, Found, Remote, RemoteError, Repository};
 use crate::oci::{Digest, Reference};
-use crate::registry::client::{Client, Endpoint, RegistryError};
+use crate::registry::client::{Client, Credentials, Endpoint, Fetched, RegistryError};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::StreamExt as _;
@@ -15,6 +15,11 @@ impl From<RegistryError> for RemoteError {
     }
 }
 
+/// The client of somebody at the registry of `reference`.
+pub(super) fn client_of(client: &Client, reference: &Reference, who: Option<&Credentials>) -> Client {
+    who.map_or_else(|| client.clone(), |who| client.of(reference.domain(), who.clone()))
+}
+
 /// The repository of a reference at the registry or mirror that knew the reference.
 struct At {
     client: Client,
@@ -22,14 +27,38 @@ struct At {
     endpoint: Endpoint,
 }
 
+impl Found {
+    /// What `client` fetched for the reference; the rest is to be had there too.
+    fn at(client: Client, reference: &Reference, fetched: Fetched) -> Found {
+        let repository = At { client, reference: reference.clone(), endpoint: fetched.source };
+        Found { descriptor: fetched.descriptor, bytes: fetched.bytes, repository: Arc::new(repository) }
+    }
+}
+
 impl Remote for Client {
-    fn find<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<Found, RemoteError>> {
+    fn find<'a>(
+        &'a self,
+        reference: &'a Reference,
+        who: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Found, RemoteError>> {
         async move {
-            let fetched = Client::manifest(self, reference).await?;
-            let repository = At { client: self.clone(), reference: reference.clone(), endpoint: fetched.source };
-            Ok(Found { descriptor: fetched.descriptor, bytes: fetched.bytes, repository: Arc::new(repository) })
+            let client = client_of(self, reference, who);
+            let fetched = client.manifest(reference).await?;
+            Ok(Found::at(client, reference, fetched))
         }
         .boxed()
+    }
+
+    fn tags<'a>(
+        &'a self,
+        reference: &'a Reference,
+        who: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Vec<String>, RemoteError>> {
+        async move { Ok(client_of(self, reference, who).tags(reference).await?) }.boxed()
+    }
+
+    fn registries(&self) -> &Client {
+        self
     }
 }
 

@@ -2,6 +2,7 @@
 //! fetched from that same place.
 
 use crate::oci::{Digest, ErrorKind, Reference};
+use crate::registry::client::{Client, Credentials};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -27,10 +28,24 @@ pub struct Found {
 /// The bytes of a blob as they come; neither length nor digest is checked.
 pub type BlobStream = BoxStream<'static, Result<Bytes, RemoteError>>;
 
-/// A registry, or several that are asked in order.
+/// A registry, or several that are asked in order. `who` is for the registry that the reference names.
 pub trait Remote: Send + Sync {
     /// What the name stands for.
-    fn find<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<Found, RemoteError>>;
+    fn find<'a>(
+        &'a self,
+        reference: &'a Reference,
+        who: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Found, RemoteError>>;
+
+    /// All tags of the repository.
+    fn tags<'a>(
+        &'a self,
+        reference: &'a Reference,
+        who: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Vec<String>, RemoteError>>;
+
+    /// The registries themselves, for whoever has something for them.
+    fn registries(&self) -> &Client;
 }
 
 /// One repository of one registry.

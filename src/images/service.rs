@@ -6,7 +6,9 @@ use super::gate::{Gate, Lease};
 use super::history::HistoryLine;
 use super::layers::Layers;
 use super::progress::Progress;
-use super::pull::{Messages, Pull, PullError, PullOutcome, platform};
+use super::pull::{Messages, Pull, PullError, PullOutcome, PullStatus, platform};
+use super::push::{Push, PushError};
+use super::registry::client_of;
 use super::remote::Remote;
 use super::removal::{self, RemoveError, RemoveImage, Removed};
 use super::snapshots::{SnapshotError, Snapshots};
@@ -17,7 +19,9 @@ use super::users::{Nobody, Users};
 use crate::content::{ContentError, Store};
 use crate::events::{Attributes, Bus, Kind};
 use crate::kernel::Kernel;
+use crate::oci::platform::Platform;
 use crate::oci::{Digest, Reference};
+use crate::registry::client::{Credentials, RegistryError};
 use oci_spec::image::Descriptor;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -88,24 +92,74 @@ impl Images {
         self.events.publish(Kind::Image, action, id, attributes);
     }
 
-    /// Gets the image from its registry; `platform` as `linux/arm64`, this machine's if there is none.
+    /// Gets the image from its registry; `platform` as `linux/arm64`, this machine's if there is none; `who` asks.
     pub async fn pull(
         &self,
         reference: &Reference,
         platform_name: Option<&str>,
+        who: Option<&Credentials>,
         progress: Messages,
     ) -> Result<PullOutcome, PullError> {
-        let pull = Pull {
-            layers: &self.layers,
-            gate: &self.gate,
-            remote: &*self.remote,
-            reference: reference.clone().with_default_tag(),
-            platform: platform(platform_name)?,
-            progress: Progress::new(progress),
-        };
-        let pulled = pull.run().await?;
+        let (reference, progress) = (reference.clone().with_default_tag(), Progress::new(progress));
+        let outcome = self.pull_one(reference, platform(platform_name)?, who, &progress).await?;
+        progress.line(outcome.status.spoken(&outcome.reference.familiar()));
+        Ok(outcome)
+    }
+
+    /// Gets all tags of the repository, one after the other; the first that fails ends it.
+    pub async fn pull_all(
+        &self,
+        repository: &Reference,
+        platform_name: Option<&str>,
+        who: Option<&Credentials>,
+        progress: Messages,
+    ) -> Result<PullOutcome, PullError> {
+        let (progress, wanted) = (Progress::new(progress), platform(platform_name)?);
+        let mut last: Option<PullOutcome> = None;
+        for tag in self.remote.tags(repository, who).await? {
+            let reference = repository.clone().with_tag(&tag).map_err(PullError::Tag)?;
+            let mut outcome = self.pull_one(reference, wanted.clone(), who, &progress).await?;
+            if last.is_some_and(|before| before.status == PullStatus::Downloaded) {
+                outcome.status = PullStatus::Downloaded;
+            }
+            last = Some(outcome);
+        }
+        let outcome = last.ok_or_else(|| PullError::NoTags(repository.familiar_name()))?;
+        progress.line(outcome.status.spoken(&repository.familiar_name()));
+        Ok(outcome)
+    }
+
+    async fn pull_one(
+        &self,
+        reference: Reference,
+        platform: Platform,
+        who: Option<&Credentials>,
+        progress: &Progress,
+    ) -> Result<PullOutcome, PullError> {
+        let (layers, gate, remote, progress) = (&self.layers, &self.gate, &*self.remote, progress.clone());
+        let pulled = Pull { layers, gate, remote, who, reference, platform, progress }.run().await?;
         self.tell("pull", &pulled.reference.familiar(), &pulled.reference.familiar_name());
         Ok(pulled)
+    }
+
+    /// Sends an image to the registry that its name says: one tag, or all of the name when it has none.
+    pub async fn push(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        who: Option<&Credentials>,
+        progress: Messages,
+    ) -> Result<(), PushError> {
+        let client = client_of(self.remote.registries(), reference, who);
+        let (catalog, gate, progress) = (self.catalog(), &self.gate, Progress::new(progress));
+        Push { catalog, gate, client, reference, platform, progress }.run().await?;
+        self.tell("push", &reference.familiar(), &reference.familiar_name());
+        Ok(())
+    }
+
+    /// Shows a registry what somebody has for it; the identity token that it gives instead of a password, if it does.
+    pub async fn login(&self, domain: &str, who: &Credentials) -> Result<Option<String>, RegistryError> {
+        self.remote.registries().of(domain, who.clone()).login(domain).await
     }
 
     /// All images, the youngest first.

@@ -6,6 +6,7 @@ use super::unpack::tests::options;
 use super::*;
 use crate::kernel::linux::LinuxKernel;
 use crate::oci::{Digest, ErrorKind, Reference, media};
+use crate::registry::client::Credentials;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, StreamExt as _};
@@ -52,7 +53,11 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
 }
 
 impl Remote for Registry {
-    fn find<'a>(&'a self, reference: &'a Reference) -> BoxFuture<'a, Result<Found, RemoteError>> {
+    fn find<'a>(
+        &'a self,
+        reference: &'a Reference,
+        _: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Found, RemoteError>> {
         async move {
             let table = self.0.lock().unwrap();
             let key = format!("{}:{}", reference.path(), reference.reference_part());
@@ -61,6 +66,25 @@ impl Remote for Registry {
             Ok(Found { descriptor: descriptor(media_type, &bytes), bytes, repository: Arc::new(self.clone()) })
         }
         .boxed()
+    }
+
+    fn tags<'a>(
+        &'a self,
+        reference: &'a Reference,
+        _: Option<&'a Credentials>,
+    ) -> BoxFuture<'a, Result<Vec<String>, RemoteError>> {
+        async move {
+            let table = self.0.lock().unwrap();
+            let of_it = |name: &String| name.strip_prefix(reference.path())?.strip_prefix(':').map(str::to_owned);
+            let mut tags: Vec<String> = table.names.keys().filter_map(of_it).collect();
+            tags.sort();
+            Ok(tags)
+        }
+        .boxed()
+    }
+
+    fn registries(&self) -> &crate::registry::client::Client {
+        unimplemented!("nothing is pushed to this one")
     }
 }
 
@@ -188,7 +212,7 @@ impl Bench {
 
     async fn pull(&self, name: &str) -> (Result<PullOutcome, PullError>, Vec<String>) {
         let (to, mut from) = unbounded_channel();
-        let result = self.images.pull(&Reference::parse(name).unwrap(), Some("linux/amd64"), to).await;
+        let result = self.images.pull(&Reference::parse(name).unwrap(), Some("linux/amd64"), None, to).await;
         let mut lines = Vec::new();
         while let Some(message) = from.recv().await {
             lines.push(line(&message));
@@ -367,7 +391,7 @@ async fn a_pull_that_is_given_up_leaves_nothing() {
     {
         let (to, mut from) = unbounded_channel();
         let reference = Reference::parse("centos").unwrap();
-        let mut pull = Box::pin(bench.images.pull(&reference, Some("linux/amd64"), to));
+        let mut pull = Box::pin(bench.images.pull(&reference, Some("linux/amd64"), None, to));
         loop {
             tokio::select! {
                 _ = &mut pull => panic!("it hangs"),
@@ -420,7 +444,7 @@ async fn an_index_leads_to_the_platform_that_was_asked_for() {
     let index = bench.registry.put(serde_json::to_vec(&index).unwrap());
     bench.registry.name("x:latest", media::OCI_INDEX, &index);
     let reference = Reference::parse("x").unwrap();
-    let error = bench.images.pull(&reference, Some("linux/s390x"), unbounded_channel().0).await.unwrap_err();
+    let error = bench.images.pull(&reference, Some("linux/s390x"), None, unbounded_channel().0).await.unwrap_err();
     assert_eq!(error.to_string(), "no matching manifest for linux/s390x in the manifest list entries");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let outcome = bench.pull_ok("x").await;
@@ -538,7 +562,7 @@ async fn whichever_call_fails_nothing_half_made_is_left() {
         let faulty = Arc::new(Faulty::new(LinuxKernel, at, Errno::EIO));
         let remote = Arc::new(registry.clone());
         let images = Images::open(home.path(), Arc::clone(&faulty) as _, remote, options()).unwrap();
-        let result = images.pull(&reference, Some("linux/amd64"), unbounded_channel().0).await;
+        let result = images.pull(&reference, Some("linux/amd64"), None, unbounded_channel().0).await;
         let made = faulty.made();
         let names = || -> Vec<_> {
             let dir = std::fs::read_dir(home.path().join("snapshots")).unwrap();
@@ -617,7 +641,7 @@ mod over_http {
     impl Hubbed {
         async fn pull(&self) -> Result<PullOutcome, PullError> {
             let reference = Reference::parse("lab").unwrap();
-            self.images.pull(&reference, Some("linux/amd64"), unbounded_channel().0).await
+            self.images.pull(&reference, Some("linux/amd64"), None, unbounded_channel().0).await
         }
 
         fn fault(&self, faults: HubFaults) {

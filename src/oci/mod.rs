@@ -32,6 +32,8 @@ pub enum ErrorKind {
     BadParameter,
     /// Nothing to do (304).
     NotModified,
+    /// A registry wants to know who asks, or does not believe it (401).
+    Unauthorized,
     /// Not allowed (403).
     Forbidden,
     /// Somebody else did not answer (503).

@@ -1,23 +1,13 @@
 //! `/images/…`
 
-use super::library;
 use super::query::{Params, text};
-use crate::api::wire::Progress;
+use super::{library, transfer};
 use crate::daemon::Engine;
-use crate::daemon::answer::{Answer, Refusal, stream};
-use crate::images::{PullError, PullOutcome, PullProgress};
-use crate::oci::{ErrorKind, Reference};
+use crate::daemon::answer::{Answer, Refusal};
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use serde_json::Value;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_stream::wrappers::ReceiverStream;
-use tracing::Instrument as _;
+use http::HeaderMap;
 
 pub fn routes() -> Router<Engine> {
     Router::new()
@@ -28,81 +18,12 @@ pub fn routes() -> Router<Engine> {
         .route("/images/{*rest}", get(look).post(act).delete(remove))
 }
 
-/// `POST /images/create`: pulls. Before the first message a failure is a status; afterwards it is the last message.
-async fn create(State(engine): State<Engine>, Query(params): Query<Params>) -> Answer {
+/// `POST /images/create`: pulls.
+async fn create(State(engine): State<Engine>, Query(params): Query<Params>, headers: HeaderMap) -> Answer {
     if text(&params, "fromSrc").is_some() {
         return Err(Refusal::bad("importing an image from a tar archive is not supported yet"));
     }
-    let reference = reference(&params)?;
-    let platform = text(&params, "platform").map(str::to_owned);
-    let (progress, mut messages) = mpsc::unbounded_channel();
-    let images = engine.images.clone();
-    let pull = async move { images.pull(&reference, platform.as_deref(), progress).await };
-    let mut pulling = Pulling(tokio::spawn(pull.in_current_span()));
-    match messages.recv().await {
-        Some(first) => Ok(progress_stream(first, messages, pulling)),
-        None => match pulling.end().await {
-            Ok(_) => Ok(stream("application/json", futures_util::stream::empty())),
-            Err(refusal) => Err(refusal),
-        },
-    }
-}
-
-/// A pull under way. A client that goes away ends it.
-struct Pulling(JoinHandle<Result<PullOutcome, PullError>>);
-
-impl Pulling {
-    async fn end(&mut self) -> Result<PullOutcome, Refusal> {
-        match (&mut self.0).await {
-            Ok(ended) => Ok(ended?),
-            Err(e) => Err(Refusal::new(ErrorKind::Internal, format!("the pull was given up: {e}"))),
-        }
-    }
-}
-
-impl Drop for Pulling {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-fn progress_stream(
-    first: PullProgress,
-    mut messages: mpsc::UnboundedReceiver<PullProgress>,
-    mut pulling: Pulling,
-) -> Response {
-    let (lines, body) = mpsc::channel::<Bytes>(64);
-    let telling = async move {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            if lines.send(line(&message.to_json())).await.is_err() {
-                return;
-            }
-            next = messages.recv().await;
-        }
-        if let Err(refusal) = pulling.end().await {
-            let last = serde_json::to_value(Progress::failed(refusal.message)).unwrap_or_default();
-            let _ = lines.send(line(&last)).await;
-        }
-    };
-    tokio::spawn(telling.in_current_span());
-    stream("application/json", ReceiverStream::new(body).map(std::convert::identity))
-}
-
-/// One message; Docker ends them with CR LF.
-fn line(message: &Value) -> Bytes {
-    format!("{message}\r\n").into()
-}
-
-/// `fromImage=docker.io/library/centos&tag=latest`; the tag may be a digest, or be in the name already.
-fn reference(params: &Params) -> Result<Reference, Refusal> {
-    let from = text(params, "fromImage").ok_or_else(|| Refusal::bad("invalid reference format"))?;
-    let name = match text(params, "tag") {
-        Some(digest) if digest.contains(':') => format!("{from}@{digest}"),
-        Some(tag) => format!("{from}:{tag}"),
-        None => from.to_owned(),
-    };
-    Ok(Reference::parse(&name).map_err(Refusal::bad)?.with_default_tag())
+    transfer::pull(engine, params, headers).await
 }
 
 /// `GET /images/json`
@@ -119,10 +40,16 @@ async fn look(State(engine): State<Engine>, Path(rest): Path<String>) -> Answer 
     }
 }
 
-/// `POST /images/{name}/tag`
-async fn act(State(engine): State<Engine>, Path(rest): Path<String>, Query(params): Query<Params>) -> Answer {
+/// `POST /images/{name}/tag`, `POST /images/{name}/push`
+async fn act(
+    State(engine): State<Engine>,
+    Path(rest): Path<String>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Answer {
     match rest.rsplit_once('/') {
         Some((name, "tag")) => library::tag(&engine, name, &params).await,
+        Some((name, "push")) => transfer::push(engine, name, params, headers).await,
         _ => crate::daemon::serve::not_found().await,
     }
 }
@@ -135,28 +62,4 @@ async fn remove(State(engine): State<Engine>, Path(name): Path<String>, Query(pa
 /// `POST /images/prune`
 async fn prune(State(engine): State<Engine>, Query(params): Query<Params>) -> Answer {
     library::prune(&engine, &params).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_query_of_a_pull_names_an_image() {
-        let named = |pairs: &[(&str, &str)]| {
-            let params = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            reference(&params).map(|r| r.canonical()).map_err(|r| r.message)
-        };
-        let centos = || Ok("docker.io/library/centos:latest".to_owned());
-        assert_eq!(named(&[("fromImage", "docker.io/library/centos"), ("tag", "latest")]), centos());
-        assert_eq!(named(&[("fromImage", "centos:latest")]), centos());
-        assert_eq!(named(&[("fromImage", "centos")]), centos());
-        let digest = format!("sha256:{}", "a".repeat(64));
-        assert!(named(&[("fromImage", "centos"), ("tag", &digest)]).unwrap().ends_with(&digest));
-        assert_eq!(
-            named(&[("fromImage", "Bad")]),
-            Err("invalid reference format: repository name (library/Bad) must be lowercase".into())
-        );
-        assert!(named(&[]).is_err());
-    }
 }

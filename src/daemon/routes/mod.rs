@@ -1,6 +1,7 @@
 //! The routes, one file per group of the API.
 
 mod attach;
+mod auth;
 mod containers;
 mod events;
 mod exec;
@@ -12,6 +13,7 @@ mod query;
 mod search;
 mod system;
 mod traces;
+mod transfer;
 
 use super::{Engine, serve};
 use axum::Router;
@@ -23,6 +25,7 @@ pub fn router(engine: Engine) -> Router {
         .merge(images::routes())
         .merge(prune::routes())
         .merge(search::routes())
+        .merge(auth::routes())
         .merge(containers::routes())
         .merge(attach::routes())
         .merge(exec::routes())

@@ -14,24 +14,50 @@ use base64::Engine as _;
 use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
 
-/// A user name and a password for one registry.
+/// Who asks.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    pub username: String,
-    pub password: String,
+pub enum Credentials {
+    Password {
+        username: String,
+        password: String,
+    },
+    /// An identity token (OAuth2's refresh token), which the token service gave out at a login.
+    Identity {
+        token: String,
+    },
+    /// A token for the registry itself.
+    Bearer {
+        token: String,
+    },
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+        match self {
+            Credentials::Password { username, .. } => {
+                f.debug_struct("Password").field("username", username).finish_non_exhaustive()
+            }
+            Credentials::Identity { .. } => f.write_str("Identity"),
+            Credentials::Bearer { .. } => f.write_str("Bearer"),
+        }
     }
 }
 
 impl Credentials {
-    /// The value of an `Authorization` header (RFC 7617).
-    pub(super) fn basic(&self) -> Option<HeaderValue> {
-        let pair = format!("{}:{}", self.username, self.password);
-        secret(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+    pub fn password(username: impl Into<String>, password: impl Into<String>) -> Credentials {
+        Credentials::Password { username: username.into(), password: password.into() }
+    }
+
+    /// The value of an `Authorization` header that the registry itself takes (RFC 7617, RFC 6750).
+    pub(super) fn header(&self) -> Option<HeaderValue> {
+        match self {
+            Credentials::Password { username, password } => {
+                let pair = format!("{username}:{password}");
+                secret(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+            }
+            Credentials::Bearer { token } => secret(&format!("Bearer {token}")),
+            Credentials::Identity { .. } => None,
+        }
     }
 }
 
@@ -72,6 +98,8 @@ pub(super) struct TokenBody {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<u64>,
+    /// For a login: the identity token.
+    pub refresh_token: Option<String>,
 }
 
 impl TokenBody {
@@ -89,7 +117,7 @@ fn secret(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// A grant is for one repository of one registry (base address, repository path).
+/// A grant is for one registry (base address) and what may be done there (`repository:a:pull,push`).
 type GrantKey = (String, String);
 
 /// `Authorization` values that worked, for as long as they are good.
@@ -97,18 +125,18 @@ type GrantKey = (String, String);
 pub(super) struct Grants(Mutex<HashMap<GrantKey, (HeaderValue, Instant)>>);
 
 impl Grants {
-    pub(super) fn get(&self, base: &str, path: &str) -> Option<HeaderValue> {
+    pub(super) fn get(&self, base: &str, scope: &str) -> Option<HeaderValue> {
         let grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (value, until) = grants.get(&(base.to_owned(), path.to_owned()))?;
+        let (value, until) = grants.get(&(base.to_owned(), scope.to_owned()))?;
         (Instant::now() < *until).then(|| value.clone())
     }
 
-    pub(super) fn put(&self, base: &str, path: &str, value: HeaderValue, good: Duration) {
+    pub(super) fn put(&self, base: &str, scope: &str, value: HeaderValue, good: Duration) {
         // A margin, so that a token does not end between our look and the server's.
         let until = Instant::now() + good.mul_f32(0.9);
         let mut grants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         grants.retain(|_, (_, until)| Instant::now() < *until);
-        grants.insert((base.to_owned(), path.to_owned()), (value, until));
+        grants.insert((base.to_owned(), scope.to_owned()), (value, until));
     }
 }
 
@@ -140,9 +168,9 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let credentials = Credentials { username: "me".into(), password: "hunter2".into() };
+        let credentials = Credentials::password("me", "hunter2");
         assert!(!format!("{credentials:?}").contains("hunter2"));
-        assert!(!format!("{:?}", credentials.basic().unwrap()).contains("Basic"));
+        assert!(!format!("{:?}", credentials.header().unwrap()).contains("Basic"));
     }
 
     #[test]

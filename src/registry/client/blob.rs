@@ -3,11 +3,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use http::header::CONTENT_RANGE;
+use http::header::{CONTENT_RANGE, RANGE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -18,7 +17,7 @@ use tracing::Instrument as _;
 use super::endpoint::Endpoint;
 use super::error::RegistryError;
 use super::exchange::{Answer, Ask, cut_reason};
-use super::{Inner, tell};
+use super::{Inner, patience, tell};
 use crate::oci::{Reference, media};
 use crate::trace::Step;
 
@@ -202,9 +201,15 @@ impl Download {
         if self.failures >= self.inner.config.retries {
             return Err(error);
         }
-        let delay: Duration = self.inner.config.backoff * 2u32.saturating_pow(self.failures);
+        let failures = self.failures;
         self.failures += 1;
-        tokio::time::sleep(delay).await;
+        match error {
+            RegistryError::Busy { .. } | RegistryError::RateLimited { .. } => {
+                let Some(delay) = patience::wait(&self.inner.config, &error, failures) else { return Err(error) };
+                patience::tell_and_wait(&error, delay).await;
+            }
+            _ => tokio::time::sleep(self.inner.config.backoff * 2u32.saturating_pow(failures)).await,
+        }
         Ok(())
     }
 
@@ -216,28 +221,24 @@ impl Download {
                     self.open = Some(open);
                     return Ok(());
                 }
-                Err(error @ RegistryError::Unreachable { .. }) => self.back_off(error).await?,
+                Err(error) if error.is_silence() => self.back_off(error).await?,
                 Err(error) => return Err(error),
             }
         }
     }
 
     async fn try_open(&self) -> Result<Open, RegistryError> {
-        let ask = Ask {
-            op: "registry.blob.get",
-            why: self.why,
-            endpoint: &self.endpoint,
-            reference: &self.reference,
-            thing: format!("blobs/{}", self.digest),
-            accept: None,
-            from: self.received,
-        };
+        let thing = format!("blobs/{}", self.digest);
+        let mut ask = Ask::get("registry.blob.get", self.why, &self.endpoint, &self.reference, &thing);
+        if self.received > 0 {
+            ask = ask.header(RANGE, &format!("bytes={}-", self.received));
+        }
         let answer = self.inner.ask(&ask).await?;
         let status = answer.response.status();
         if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Err(self.inner.refused(&ask, answer, &self.what).await);
         }
-        let Answer { step, response, url } = answer;
+        let Answer { step, response, url, .. } = answer;
         match self.check_head(status, response.headers(), &url) {
             Ok(skip) => Ok(Open { body: response.into_body(), step, status: status.as_u16(), url, skip }),
             Err(error) => {

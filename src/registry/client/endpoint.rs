@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use http::Uri;
 
+use super::config::Insecure;
+
 /// A registry that stands in for another one and is asked first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
-    /// `http://127.0.0.1:5050`; plain HTTP for loopback addresses only.
+    /// `http://127.0.0.1:5050`; plain HTTP for loopback addresses, and for those that [`super::Insecure`] has.
     pub url: String,
     /// The domain of the references it serves: `docker.io`.
     pub for_domain: String,
@@ -30,13 +32,28 @@ impl Endpoint {
 
     /// The usual address of a domain: Docker's registry has a name of its own, and a registry on this
     /// machine speaks plain HTTP.
+    #[cfg(test)]
     pub(super) fn usual(domain: &str) -> Endpoint {
-        let base = match domain {
-            crate::oci::DOCKER_DOMAIN => "https://registry-1.docker.io".to_owned(),
-            _ if is_loopback(host_of(domain)) => format!("http://{domain}"),
-            _ => format!("https://{domain}"),
-        };
-        Endpoint::at(domain, &base)
+        Endpoint::candidates(domain, &super::Config::default()).remove(0)
+    }
+
+    /// Where the registry of a domain may be, to be tried in this order. There are two for a registry that the
+    /// administrator called insecure: with TLS, then without. A registry on this machine speaks plain HTTP unless
+    /// it has a directory of certificates.
+    pub(super) fn candidates(domain: &str, config: &super::Config) -> Vec<Endpoint> {
+        let at = |base: String| Endpoint::at(domain, &base);
+        if let Some(base) = config.upstreams.get(domain) {
+            return vec![at(base.clone())];
+        }
+        let has_certificates = super::tls::directory(config.certs_d.as_deref(), domain).is_some();
+        match domain {
+            crate::oci::DOCKER_DOMAIN => vec![at("https://registry-1.docker.io".to_owned())],
+            _ if config.insecure.covers(domain) => {
+                vec![at(format!("https://{domain}")), at(format!("http://{domain}"))]
+            }
+            _ if is_loopback(host_of(domain)) && !has_certificates => vec![at(format!("http://{domain}"))],
+            _ => vec![at(format!("https://{domain}"))],
+        }
     }
 
     pub(super) fn at(domain: &str, base: &str) -> Endpoint {
@@ -55,7 +72,7 @@ impl Endpoint {
 }
 
 /// The host of `host`, `host:port`, `[v6]:port`.
-fn host_of(authority: &str) -> &str {
+pub(super) fn host_of(authority: &str) -> &str {
     match authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
         Some((address, _)) => address,
         None => authority.split(':').next().unwrap_or(authority),
@@ -68,11 +85,17 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Why this address must not be asked; `None` if it may. Anything that leaves the machine is encrypted.
-pub(super) fn refusal(url: &Uri) -> Option<String> {
-    match (url.scheme_str(), url.host()) {
+/// Why this address must not be asked; `None` if it may. Anything that leaves the machine is encrypted, unless the
+/// administrator said otherwise.
+pub(super) fn refusal(url: &Uri, insecure: &Insecure) -> Option<String> {
+    // Of host and port, never of `user:password@`.
+    let authority = url.host().map(|host| match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    });
+    match (url.scheme_str(), authority) {
         (Some("https"), Some(_)) => None,
-        (Some("http"), Some(host)) if is_loopback(host) => None,
+        (Some("http"), Some(authority)) if insecure.allows_plain(&authority) => None,
         (Some("http"), Some(_)) => Some("plain HTTP is only for registries on this machine".to_owned()),
         _ => Some("not an http or https address".to_owned()),
     }
@@ -152,10 +175,15 @@ mod tests {
         ] {
             assert_eq!(Endpoint::usual(domain).url(), base);
         }
-        assert_eq!(refusal(&uri("http://[::1]:5000/v2/")), None);
-        assert!(refusal(&uri("http://example.com/")).is_some());
-        assert!(refusal(&uri("ftp://localhost/")).is_some());
-        assert!(refusal(&uri("/v2/")).is_some());
+        let secure = Insecure::default();
+        assert_eq!(refusal(&uri("http://[::1]:5000/v2/"), &secure), None);
+        assert!(refusal(&uri("http://example.com/"), &secure).is_some());
+        assert!(refusal(&uri("ftp://localhost/"), &secure).is_some());
+        assert!(refusal(&uri("/v2/"), &secure).is_some());
+        assert!(refusal(&uri("http://127.0.0.1:80@example.com/"), &secure).is_some());
+        let told = Insecure::parse(&["example.com"]).unwrap();
+        assert_eq!(refusal(&uri("http://example.com/"), &told), None);
+        assert!(refusal(&uri("http://example.org/"), &told).is_some());
     }
 
     #[test]

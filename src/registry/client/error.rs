@@ -1,6 +1,8 @@
 //! What can go wrong between us and a registry, in Docker's words where Docker has words.
 
-use http::StatusCode;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -19,9 +21,28 @@ pub enum RegistryError {
     /// The registry wants to know who asks, and we can't say.
     #[error("Get \"{url}\": {cause}")]
     Unauthorized { url: String, cause: String },
-    /// No answer, or one that says "not now": name lookup, connection, TLS, time out, 5xx.
+    /// The registry does not let us push there.
+    #[error("{cause}")]
+    PushDenied { cause: String },
+    /// A login that the registry did not take; Docker's words.
+    #[error("login attempt to {url} failed with status: {status}")]
+    Login { url: String, status: String },
+    /// No answer: name lookup, connection, TLS, time out.
     #[error("Get \"{url}\": {cause}")]
     Unreachable { url: String, cause: String },
+    /// An answer that says "not now": 5xx. `after`: so long it wants to be left alone.
+    #[error("Get \"{url}\": {cause}")]
+    Busy { url: String, cause: String, after: Option<Duration> },
+    /// We have asked too often (429). `told` says what the registry allows and when to ask again.
+    #[error("{cause} ({told})")]
+    RateLimited { cause: String, told: String, after: Option<Duration>, exhausted: bool },
+    /// A manifest of a kind that was given up.
+    #[error(
+        "{what} is in Docker's image format of 2014 (manifest version 2, schema 1), which rdock does not take: it has \
+             no image config, and nothing in it tells that the layers are the right ones. Whoever pushed it can push it \
+             again with any Docker since 1.10"
+    )]
+    Schema1 { what: String },
     /// A mirror does not have it, and the registry behind the mirror can't be reached.
     #[error("{what} not found: {mirrors} and {domain} can't be reached: {cause}")]
     NotFoundAndUnreachable { what: String, mirrors: String, domain: String, cause: String },
@@ -44,8 +65,9 @@ impl RegistryError {
         use RegistryError::*;
         match self {
             NotFound { .. } | Denied { .. } | NotFoundAndUnreachable { .. } => ErrorKind::NotFound,
-            Unauthorized { .. } => ErrorKind::Forbidden,
-            Unreachable { .. } => ErrorKind::Unavailable,
+            Unauthorized { .. } | PushDenied { .. } | Login { .. } => ErrorKind::Forbidden,
+            Unreachable { .. } | Busy { .. } | RateLimited { .. } => ErrorKind::Unavailable,
+            Schema1 { .. } => ErrorKind::BadParameter,
             DigestMismatch { .. } | Truncated { .. } | TooLarge { .. } | BadAnswer { .. } => ErrorKind::Internal,
         }
     }
@@ -55,7 +77,9 @@ impl RegistryError {
         use RegistryError::*;
         match self {
             NotFound { .. } | NotFoundAndUnreachable { .. } => "ENOENT",
-            Denied { .. } | Unauthorized { .. } => "EACCES",
+            Denied { .. } | Unauthorized { .. } | PushDenied { .. } | Login { .. } => "EACCES",
+            Busy { .. } | RateLimited { .. } => "EAGAIN",
+            Schema1 { .. } => "EPROTONOSUPPORT",
             Unreachable { .. } => "EHOSTUNREACH",
             DigestMismatch { .. } => "EBADMSG",
             Truncated { .. } => "EPIPE",
@@ -66,10 +90,14 @@ impl RegistryError {
 
     /// Whether another registry may be asked instead: this one has not got it, or does not answer.
     pub(super) fn try_elsewhere(&self) -> bool {
-        matches!(
-            self,
-            RegistryError::NotFound { .. } | RegistryError::Denied { .. } | RegistryError::Unreachable { .. }
-        )
+        use RegistryError::*;
+        matches!(self, NotFound { .. } | Denied { .. } | Unreachable { .. } | Busy { .. } | RateLimited { .. })
+    }
+
+    /// Whether there was no word about the thing itself.
+    pub(super) fn is_silence(&self) -> bool {
+        use RegistryError::*;
+        matches!(self, Unreachable { .. } | Busy { .. } | RateLimited { .. })
     }
 }
 
@@ -98,7 +126,7 @@ impl ErrorBody {
     }
 
     /// `manifest unknown: manifest unknown`: the code in words, and the server's message.
-    fn spoken(&self) -> Option<String> {
+    pub(super) fn spoken(&self) -> Option<String> {
         let first = self.errors.first().filter(|e| !e.code.is_empty())?;
         let code = first.code.to_lowercase().replace('_', " ");
         Some(match first.message.as_str() {
@@ -113,6 +141,7 @@ impl ErrorBody {
 pub(super) fn of_status(
     status: StatusCode,
     body: &ErrorBody,
+    headers: &HeaderMap,
     reference: &Reference,
     what: &str,
     url: &str,
@@ -140,8 +169,10 @@ pub(super) fn of_status(
                 .filter(|_| body.has("DENIED"))
                 .unwrap_or_else(|| "denied: requested access to the resource is denied".to_owned()),
         },
-        s if s.is_server_error() || s == StatusCode::TOO_MANY_REQUESTS => RegistryError::Unreachable {
+        StatusCode::TOO_MANY_REQUESTS => super::patience::rate_limited(body.spoken(), headers, url),
+        s if s.is_server_error() => RegistryError::Busy {
             url: url.to_owned(),
+            after: super::patience::retry_after(headers),
             cause: match body.spoken() {
                 Some(words) => format!("{}: {words}", status_text()),
                 None => status_text(),
@@ -174,7 +205,8 @@ mod tests {
         let reference = Reference::parse(name).unwrap().with_default_tag();
         let what = format!("manifest for {}", reference.familiar());
         let status = StatusCode::from_u16(status).unwrap();
-        of_status(status, &ErrorBody::parse(body.as_bytes()), &reference, &what, "https://r/v2/").to_string()
+        of_status(status, &ErrorBody::parse(body.as_bytes()), &HeaderMap::new(), &reference, &what, "https://r/v2/")
+            .to_string()
     }
 
     #[test]

@@ -2,36 +2,45 @@
 //! one step of the explanation.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, LOCATION, RANGE, USER_AGENT};
-use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE,
+    USER_AGENT,
+};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::json;
 use tracing::Instrument as _;
 
-use super::auth::{Challenge, TokenBody};
-use super::endpoint::{Endpoint, encode, join, origin, refusal, shown};
+use super::auth::Challenge;
+use super::endpoint::{Endpoint, join, origin, refusal, shown};
 use super::error::{ErrorBody, RegistryError, printable};
+use super::sending::Sending;
 use super::{Inner, transport};
 use crate::oci::Reference;
 use crate::trace::{self, Actor, Step};
 
 const MAX_REDIRECTS: usize = 5;
 const MAX_ERROR_BODY: u64 = 64 * 1024;
-const MAX_TOKEN_BODY: u64 = 1024 * 1024;
 const AGENT: &str = concat!("rdock/", env!("CARGO_PKG_VERSION"));
 
 /// What is asked.
 pub(super) struct Ask<'a> {
     pub op: &'static str,
     pub why: &'static str,
+    pub method: Method,
     pub endpoint: &'a Endpoint,
+    /// For errors.
     pub reference: &'a Reference,
-    /// After the repository: `manifests/latest`, `blobs/sha256:…`.
-    pub thing: String,
-    pub accept: Option<&'static str>,
-    /// The first byte wanted; 0 for all.
-    pub from: u64,
+    pub url: String,
+    /// What a token must allow: `repository:library/centos:pull`.
+    pub scopes: Vec<String>,
+    /// Something is going to be changed there.
+    pub push: bool,
+    /// An identity token is wanted too.
+    pub login: bool,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Sending,
 }
 
 /// The last answer: neither a redirect nor a demand for a token that could be met. Its step is open.
@@ -40,16 +49,78 @@ pub(super) struct Answer {
     pub response: Response<Incoming>,
     /// Where it came from, for errors.
     pub url: String,
+    /// The identity token that a login brought.
+    pub identity: Option<String>,
+}
+
+impl<'a> Ask<'a> {
+    /// A look at something of the repository: `manifests/latest`, `blobs/sha256:…`.
+    pub(super) fn get(
+        op: &'static str,
+        why: &'static str,
+        endpoint: &'a Endpoint,
+        reference: &'a Reference,
+        thing: &str,
+    ) -> Ask<'a> {
+        let path = reference.path();
+        Ask {
+            op,
+            why,
+            method: Method::GET,
+            endpoint,
+            reference,
+            url: format!("{}/v2/{path}/{thing}", endpoint.url()),
+            scopes: vec![format!("repository:{path}:pull")],
+            push: false,
+            login: false,
+            headers: Vec::new(),
+            body: Sending::Nothing,
+        }
+    }
+
+    /// The same for what changes something.
+    pub(super) fn pushing(mut self, method: Method) -> Ask<'a> {
+        self.scopes = vec![format!("repository:{}:pull,push", self.reference.path())];
+        (self.method, self.push) = (method, true);
+        self
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Ask<'a> {
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|v| (name, v)));
+        self
+    }
+
+    /// The beginning of its step, with what a person may know of it.
+    fn step(&self, url: &Uri, proxy: Option<String>) -> Step {
+        let mut step = trace::step(Actor::Registry, self.op)
+            .why(self.why)
+            .arg("method", self.method.as_str())
+            .arg("url", shown(url));
+        let shown =
+            [("accept", ACCEPT), ("range", RANGE), ("content_type", CONTENT_TYPE), ("content_range", CONTENT_RANGE)];
+        for (key, name) in shown {
+            let value = self.headers.iter().find(|(n, _)| *n == name).and_then(|(_, v)| v.to_str().ok());
+            if let Some(value) = value {
+                step = step.arg(key, value);
+            }
+        }
+        if let Some(length) = self.body.length() {
+            step = step.arg("bytes", length);
+        }
+        match proxy {
+            Some(proxy) => step.arg("proxy", proxy),
+            None => step,
+        }
+    }
 }
 
 impl Inner {
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
-        let (base, repository) = (ask.endpoint.url(), ask.reference.path());
-        let address = format!("{base}/v2/{repository}/{}", ask.thing);
-        let mut url: Uri = parse(&address)?;
-        let home = origin(&url);
-        let mut authorization = self.grants.get(base, repository);
-        let mut may_authenticate = true;
+        let base = ask.endpoint.url();
+        let home = origin(&parse(base)?);
+        let mut url: Uri = parse(&ask.url)?;
+        let mut authorization = self.grants.get(base, &ask.scopes.join(" "));
+        let (mut may_authenticate, mut identity) = (true, None);
         let mut redirects = 0;
         loop {
             let at_home = origin(&url) == home;
@@ -57,7 +128,7 @@ impl Inner {
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && at_home && may_authenticate {
                 let Some(challenge) = Challenge::of(response.headers()) else {
-                    return Ok(Answer { step, response, url: shown(&url) });
+                    return Ok(Answer { step, response, url: shown(&url), identity });
                 };
                 step.ok(json!({"status": 401}), || match &challenge {
                     Challenge::Bearer { realm, .. } => {
@@ -66,12 +137,13 @@ impl Inner {
                     Challenge::Basic => "401, wants a user name and a password".to_owned(),
                 });
                 drain(response).await;
-                authorization = Some(self.authenticate(ask, &challenge, &url).await?);
-                may_authenticate = false;
+                let met = self.authenticate(ask, &challenge, &url).await?;
+                (authorization, identity, may_authenticate) = (Some(met.authorization), met.identity, false);
                 continue;
             }
-            let Some(target) = redirect(&response) else {
-                return Ok(Answer { step, response, url: shown(&url) });
+            let looking = matches!(ask.method, Method::GET | Method::HEAD);
+            let Some(target) = redirect(&response).filter(|_| looking) else {
+                return Ok(Answer { step, response, url: shown(&url), identity });
             };
             redirects += 1;
             let next = follow(&url, &target, redirects)?;
@@ -83,6 +155,13 @@ impl Inner {
         }
     }
 
+    /// The first answer, whatever it is.
+    pub(super) async fn ask_once(&self, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
+        let url: Uri = parse(&ask.url)?;
+        let (step, response) = self.exchange(ask, &url, None).await?;
+        Ok(Answer { step, response, url: shown(&url), identity: None })
+    }
+
     /// One request and the head of its answer. No answer ends the step as failed.
     async fn exchange(
         &self,
@@ -90,19 +169,10 @@ impl Inner {
         url: &Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<(Step, Response<Incoming>), RegistryError> {
-        let mut step = trace::step(Actor::Registry, ask.op).why(ask.why).arg("method", "GET").arg("url", shown(url));
-        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-        if let Some(accept) = ask.accept {
-            step = step.arg("accept", accept);
-            headers.push((ACCEPT, HeaderValue::from_static(accept)));
-        }
-        if ask.from > 0 {
-            let range = format!("bytes={}-", ask.from);
-            step = step.arg("range", &range);
-            headers.extend(HeaderValue::from_str(&range).ok().map(|v| (RANGE, v)));
-        }
+        let step = ask.step(url, self.transport.proxy(url));
+        let mut headers = ask.headers.clone();
         headers.extend(authorization.map(|v| (AUTHORIZATION, v.clone())));
-        match self.send(url, headers).instrument(step.span()).await {
+        match self.send(ask.method.clone(), url, headers, &ask.body).instrument(step.span()).await {
             Ok(response) => Ok((step, response)),
             Err(cause) => {
                 let error = RegistryError::Unreachable { url: self.named(ask, url), cause };
@@ -114,18 +184,24 @@ impl Inner {
 
     pub(super) async fn send(
         &self,
+        method: Method,
         url: &Uri,
         headers: Vec<(HeaderName, HeaderValue)>,
+        body: &Sending,
     ) -> Result<Response<Incoming>, String> {
-        if let Some(refusal) = refusal(url) {
+        if let Some(refusal) = refusal(url, &self.config.insecure) {
             return Err(refusal);
         }
-        let mut request = Request::get(url).header(USER_AGENT, AGENT);
+        let mut request = Request::builder().method(method).uri(url).header(USER_AGENT, AGENT);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
-        self.transport.send(request).await
+        if let Some(length) = body.length() {
+            request = request.header(CONTENT_LENGTH, length);
+        }
+        let content = body.body().map_err(|e| transport::io_reason(&e))?;
+        let request = request.body(content).map_err(|e| e.to_string())?;
+        self.transport.send(&self.config, request, body.sent()).await
     }
 
     /// The address in an error: Docker names the registry's `/v2/`, wherever in it was asked.
@@ -137,111 +213,20 @@ impl Inner {
         }
     }
 
-    /// Meets a challenge: the `Authorization` to ask again with.
-    async fn authenticate(
-        &self,
-        ask: &Ask<'_>,
-        challenge: &Challenge,
-        url: &Uri,
-    ) -> Result<HeaderValue, RegistryError> {
-        // A mirror is somebody else: it never sees the passwords of the registry that it mirrors.
-        let credentials = self.config.credentials.get(ask.endpoint.domain.as_str());
-        let credentials = credentials.filter(|_| !ask.endpoint.is_mirror());
-        let basic = credentials.and_then(super::Credentials::basic);
-        let (value, good) = match challenge {
-            Challenge::Basic => {
-                let value = basic.ok_or_else(|| RegistryError::Unauthorized {
-                    url: shown(url),
-                    cause: "no basic auth credentials".to_owned(),
-                })?;
-                (value, std::time::Duration::from_secs(300))
-            }
-            Challenge::Bearer { realm, service, scope } => {
-                let usual = format!("repository:{}:pull", ask.reference.path());
-                let scope = scope.as_deref().unwrap_or(&usual);
-                self.token(url, realm, service.as_deref(), scope, basic).await?
-            }
-        };
-        self.grants.put(ask.endpoint.url(), ask.reference.path(), value.clone(), good);
-        Ok(value)
-    }
-
-    async fn token(
-        &self,
-        registry: &Uri,
-        realm: &str,
-        service: Option<&str>,
-        scope: &str,
-        basic: Option<HeaderValue>,
-    ) -> Result<(HeaderValue, std::time::Duration), RegistryError> {
-        let mut address = realm.to_owned();
-        let mut add = |key: &str, value: &str| {
-            address.push(if address.contains('?') { '&' } else { '?' });
-            address.push_str(&format!("{key}={}", encode(value)));
-        };
-        add("scope", scope);
-        if let Some(service) = service {
-            add("service", service);
-        }
-        let url = parse(&address)?;
-        if registry.scheme_str() == Some("https") && url.scheme_str() != Some("https") {
-            return Err(bad(&url, "a token service must be asked over https"));
-        }
-        let step = trace::step(Actor::Registry, "registry.token.get")
-            .why("the registry wants to know who asks; for a public image everybody gets a token")
-            .arg("method", "GET")
-            .arg("url", shown(&url))
-            .arg("service", service)
-            .arg("scope", scope);
-        let headers = basic.map(|v| (AUTHORIZATION, v)).into_iter().collect();
-        match self.token_answer(&url, headers).instrument(step.span()).await {
-            Ok((value, good)) => {
-                let seconds = good.as_secs();
-                step.ok(json!({"status": 200, "expires_in": seconds}), || {
-                    format!("200, a token for {scope}, good for {seconds} s")
-                });
-                Ok((value, good))
-            }
-            Err(error) => {
-                step.fail(error.code(), &error, || error.to_string());
-                Err(error)
-            }
-        }
-    }
-
-    async fn token_answer(
-        &self,
-        url: &Uri,
-        headers: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<(HeaderValue, std::time::Duration), RegistryError> {
-        let response =
-            self.send(url, headers).await.map_err(|cause| RegistryError::Unreachable { url: shown(url), cause })?;
-        let status = response.status();
-        let body = read(response.into_body(), MAX_TOKEN_BODY, self.transport.limits().idle).await;
-        let body = body.map_err(|e| bad(url, &e.to_string()))?;
-        match status {
-            StatusCode::OK => serde_json::from_slice::<TokenBody>(&body)
-                .ok()
-                .and_then(|t| t.grant())
-                .ok_or_else(|| bad(url, "no token in it")),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(RegistryError::Unauthorized {
-                url: shown(url),
-                cause: "unauthorized: incorrect username or password".to_owned(),
-            }),
-            s if s.is_server_error() => Err(RegistryError::Unreachable { url: shown(url), cause: s.to_string() }),
-            s => Err(bad(url, &format!("unexpected status {s}"))),
-        }
-    }
-
     /// The error that a status stands for, with the words of the body; ends the step.
     pub(super) async fn refused(&self, ask: &Ask<'_>, answer: Answer, what: &str) -> RegistryError {
-        let Answer { step, response, url } = answer;
-        let status = response.status();
+        let Answer { step, response, url, .. } = answer;
+        let (status, headers) = (response.status(), response.headers().clone());
         let body = read(response.into_body(), MAX_ERROR_BODY, self.transport.limits().idle).await;
         let body = ErrorBody::parse(&body.unwrap_or_default());
-        let error = super::error::of_status(status, &body, ask.reference, what, &url);
+        let error = match super::error::of_status(status, &body, &headers, ask.reference, what, &url) {
+            RegistryError::Denied { cause, .. } if ask.push => RegistryError::PushDenied { cause },
+            error => error,
+        };
         step.ok(json!({"status": status.as_u16()}), || match &error {
-            RegistryError::NotFound { cause, .. } | RegistryError::Denied { cause, .. } => {
+            RegistryError::NotFound { cause, .. }
+            | RegistryError::Denied { cause, .. }
+            | RegistryError::PushDenied { cause } => {
                 // The code in words and the server's message are often the same.
                 let told =
                     cause.split_once(": ").filter(|(code, message)| code == message).map_or(&**cause, |(one, _)| one);
@@ -298,7 +283,7 @@ pub(super) fn cut_reason(error: &hyper::Error) -> String {
 }
 
 /// Reads away a body that nobody wants, so that the connection can be used again.
-async fn drain(response: Response<Incoming>) {
+pub(super) async fn drain(response: Response<Incoming>) {
     let _ = read(response.into_body(), MAX_ERROR_BODY, std::time::Duration::from_secs(2)).await;
 }
 

@@ -1,7 +1,7 @@
 //! Manifests: small JSON documents that must be what their digest says, and only one thing at a time.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use serde_json::json;
 use super::endpoint::Endpoint;
 use super::error::RegistryError;
 use super::exchange::{Answer, Ask, BodyError, read};
+use super::patience::Patience;
 use super::{Inner, tell};
 use crate::oci::{Digest, Reference, media};
 
@@ -52,15 +53,27 @@ impl Inner {
         expected: Option<&Digest>,
         chart: bool,
     ) -> Result<Fetched, RegistryError> {
-        let ask = Ask {
-            op: "registry.manifest.get",
-            why: "the manifest names the config and the layers that make the image",
-            endpoint,
-            reference,
-            thing: format!("manifests/{part}"),
-            accept: Some(media::ACCEPT_MANIFESTS),
-            from: 0,
-        };
+        let mut patience = Patience::new(&self.config);
+        loop {
+            match self.one_manifest(endpoint, reference, part, expected, chart).await {
+                // A mirror that is busy has the registry behind it.
+                Err(error) if !endpoint.is_mirror() && patience.again(&error).await => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn one_manifest(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        part: &str,
+        expected: Option<&Digest>,
+        chart: bool,
+    ) -> Result<Fetched, RegistryError> {
+        let why = "the manifest names the config and the layers that make the image";
+        let ask = Ask::get("registry.manifest.get", why, endpoint, reference, &format!("manifests/{part}"))
+            .header(ACCEPT, media::ACCEPT_MANIFESTS);
         let what = format!("manifest for {}", reference.clone().with_default_tag().familiar());
         let mut answer = self.ask(&ask).await?;
         let status = answer.response.status();
@@ -71,7 +84,7 @@ impl Inner {
             }
             return Err(self.refused(&ask, answer, &what).await);
         }
-        let Answer { mut step, response, url } = answer;
+        let Answer { mut step, response, url, .. } = answer;
         let headers = response.headers().clone();
         let body = read(response.into_body(), MAX_MANIFEST, self.transport.limits().idle).await;
         let checked = body
@@ -165,6 +178,7 @@ fn check(
         t if known(&t) => {
             return Err(bad("the manifest is an index and an image at once".to_owned()));
         }
+        t if media::is_schema1(t) => return Err(RegistryError::Schema1 { what: what.to_owned() }),
         t => return Err(bad(format!("manifests of the type {t} are not supported"))),
     };
     readable.map_err(|e| bad(format!("the manifest can't be read: {e}")))?;

@@ -2,80 +2,64 @@
 //!
 //! | file           | what it is                                                          |
 //! | -------------- | ------------------------------------------------------------------- |
+//! | `config`       | what a client is told; insecure registries                          |
 //! | `endpoint`     | addresses, and the rule that only this machine is asked in plain HTTP |
-//! | `transport`    | connections, TLS, time limits                                       |
-//! | `roots`        | certificate authorities                                             |
-//! | `auth`         | challenges, tokens, passwords                                       |
+//! | `transport`    | connections, time limits                                            |
+//! | `proxy`        | connections through proxies                                         |
+//! | `tls`, `roots` | whom to believe, who we are: the system's authorities, `certs.d`    |
+//! | `auth`, `token` | challenges, tokens, passwords                                      |
 //! | `exchange`     | a question with its redirects and tokens; one step each             |
+//! | `sending`      | what a question carries                                             |
+//! | `patience`     | when to ask again                                                   |
 //! | `manifest`     | manifests: small, verified, unambiguous                             |
 //! | `blob`         | blobs: streamed, resumed                                            |
 //! | `search`       | what a registry has by name and description                         |
+//! | `upload`       | blobs and manifests the other way                                   |
+//! | `tags`         | the tags of a repository                                            |
+//! | `login`        | whether a registry knows us                                         |
 //! | `error`        | failures, in Docker's words                                         |
 //! | `tell`         | the lines for a person                                              |
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use oci_spec::image::Descriptor;
-use rustls_pki_types::CertificateDer;
 
 use crate::oci::{Digest, Reference};
 
 mod auth;
 mod blob;
+mod config;
 mod endpoint;
 mod error;
 mod exchange;
+mod login;
 mod manifest;
+mod patience;
+mod proxy;
 mod roots;
 mod search;
+mod sending;
+mod tags;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod token;
 mod transport;
+mod upload;
 
 pub use auth::Credentials;
 pub use blob::BlobStream;
+pub use config::{Config, Insecure};
 pub use endpoint::{Endpoint, Mirror};
 pub use error::RegistryError;
 pub use manifest::{Fetched, MAX_MANIFEST};
+pub use proxy::Proxies;
 pub use search::SearchResult;
 pub use transport::Limits;
-
-/// How to reach registries.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Asked first, in this order, for references of their domain.
-    pub mirrors: Vec<Mirror>,
-    /// Domains whose registry is not at the usual address: domain → base address.
-    pub upstreams: HashMap<String, String>,
-    /// By domain.
-    pub credentials: HashMap<String, Credentials>,
-    /// Certificate authorities to believe besides the system's.
-    pub extra_roots: Vec<CertificateDer<'static>>,
-    /// How often a blob that makes no progress is asked for again.
-    pub retries: u32,
-    /// The wait before the first of these; doubles each time.
-    pub backoff: Duration,
-    pub limits: Limits,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            mirrors: Vec::new(),
-            upstreams: HashMap::new(),
-            credentials: HashMap::new(),
-            extra_roots: Vec::new(),
-            retries: 3,
-            backoff: Duration::from_millis(100),
-            limits: Limits::default(),
-        }
-    }
-}
+pub use upload::{Placed, Told};
 
 /// A client of all registries. Cheap to clone: connections and tokens are shared.
 #[derive(Clone)]
@@ -85,14 +69,23 @@ pub struct Client {
 
 struct Inner {
     config: Config,
-    transport: transport::Transport,
+    transport: Arc<transport::Transport>,
     grants: auth::Grants,
 }
 
 impl Client {
     /// Connects to nothing yet.
     pub fn new(config: Config) -> Client {
-        let transport = transport::Transport::new(config.limits, config.extra_roots.clone());
+        let transport = Arc::new(transport::Transport::new(config.limits, config.proxies.clone()));
+        Client { inner: Arc::new(Inner { transport, grants: auth::Grants::default(), config }) }
+    }
+
+    /// The same registries for somebody: connections are shared, tokens are not.
+    #[must_use]
+    pub fn of(&self, domain: &str, who: Credentials) -> Client {
+        let mut config = self.inner.config.clone();
+        config.credentials.insert(domain.to_owned(), who);
+        let transport = self.inner.transport.clone();
         Client { inner: Arc::new(Inner { transport, grants: auth::Grants::default(), config }) }
     }
 
@@ -109,18 +102,15 @@ impl Client {
         for endpoint in mirrors.map(Endpoint::mirror) {
             match self.ask_for(reference, &endpoint).await {
                 Err(error) if error.try_elsewhere() => {
-                    if !matches!(error, RegistryError::Unreachable { .. }) {
+                    if !error.is_silence() {
                         without.push(endpoint.base);
                     }
                 }
                 answer => return answer,
             }
         }
-        let endpoint = match self.inner.config.upstreams.get(reference.domain()) {
-            Some(base) => Endpoint::at(reference.domain(), base),
-            None => Endpoint::usual(reference.domain()),
-        };
-        match self.ask_for(reference, &endpoint).await {
+        let asked = async { self.ask_for(reference, &self.inner.home(reference).await?).await };
+        match asked.await {
             Err(error @ RegistryError::Unreachable { .. }) if !without.is_empty() => {
                 Err(RegistryError::NotFoundAndUnreachable {
                     what: format!("manifest for {}", reference.clone().with_default_tag().familiar()),
@@ -157,6 +147,21 @@ impl Client {
     async fn ask_for(&self, reference: &Reference, endpoint: &Endpoint) -> Result<Fetched, RegistryError> {
         let part = reference.reference_part();
         self.inner.manifest_from(endpoint, reference, part, reference.digest(), true).await
+    }
+}
+
+impl Inner {
+    /// Where the registry of a reference is. Only of a registry that may do without TLS must be found out how it
+    /// speaks.
+    async fn home(&self, reference: &Reference) -> Result<Endpoint, RegistryError> {
+        let mut places = Endpoint::candidates(reference.domain(), &self.config);
+        let last = places.pop().unwrap_or_else(|| Endpoint::at(reference.domain(), ""));
+        for endpoint in places {
+            if self.base(reference, &endpoint, login::Purpose::Speech).await.is_ok() {
+                return Ok(endpoint);
+            }
+        }
+        Ok(last)
     }
 }
 

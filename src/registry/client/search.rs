@@ -1,7 +1,7 @@
 //! Searching: the question of the first registry protocol (`/v1/search`), which Docker Hub still answers.
 
 use http::header::ACCEPT;
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::Instrument as _;
@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use super::endpoint::{Endpoint, encode, shown};
 use super::error::RegistryError;
 use super::exchange::{bad, parse, read};
+use super::sending::Sending;
 use super::{Client, Inner};
 use crate::oci::DOCKER_DOMAIN;
 use crate::trace::{self, Actor};
@@ -54,7 +55,7 @@ impl Client {
                 Err(_) => {}
             }
         }
-        let usual = Endpoint::usual(domain);
+        let usual = Endpoint::candidates(domain, &self.inner.config).remove(0);
         let base = match self.inner.config.upstreams.get(domain) {
             Some(base) => base.as_str(),
             None if domain == DOCKER_DOMAIN => DOCKER_INDEX,
@@ -101,7 +102,7 @@ impl Inner {
         let headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
         // Docker's error names the whole question; there is no secret in it.
         let unreachable = |cause: String| RegistryError::Unreachable { url: address.to_owned(), cause };
-        let response = self.send(url, headers).await.map_err(unreachable)?;
+        let response = self.send(Method::GET, url, headers, &Sending::Nothing).await.map_err(unreachable)?;
         let status = response.status();
         let body = read(response.into_body(), MAX_ANSWER, self.transport.limits().idle).await;
         match status {

@@ -1,29 +1,34 @@
 //! HTTP to one address: connections, TLS, time limits, and why there was no answer.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, Uri};
-use http_body_util::Empty;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls_pki_types::CertificateDer;
 use tower::Service;
 
-use super::roots;
+use super::proxy::{Dial, Proxies, ProxyError};
+use super::{Config, tls};
 
-type Tcp = HttpConnector<Resolver>;
-type Pool<C> = legacy::Client<C, Empty<Bytes>>;
+/// What is sent along: nothing, a small document, or a blob that is read as it goes.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+type Pool<C> = legacy::Client<C, Body>;
+type TlsPool = Pool<HttpsConnector<Dial>>;
 
 /// Time limits of one exchange.
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +39,14 @@ pub struct Limits {
     pub answer: Duration,
     /// Between two pieces of a body.
     pub idle: Duration,
+    /// From the last byte of an upload to the answer: a registry may have much to put away.
+    pub commit: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { connect: Duration::from_secs(10), answer: Duration::from_secs(30), idle: Duration::from_secs(30) }
+        let seconds = Duration::from_secs;
+        Limits { connect: seconds(10), answer: seconds(30), idle: seconds(30), commit: seconds(120) }
     }
 }
 
@@ -46,31 +54,52 @@ impl Default for Limits {
 /// certificates of the system takes longer than a whole pull from the lab hub.
 pub(super) struct Transport {
     limits: Limits,
-    extra_roots: Vec<CertificateDer<'static>>,
-    plain: Pool<Tcp>,
-    tls: OnceLock<Result<Pool<HttpsConnector<Tcp>>, String>>,
+    plain: Pool<Dial>,
+    dial: Dial,
+    /// By `host:port` and the age of its certificates, or under an empty name for all that have nothing of their own.
+    tls: Mutex<HashMap<String, TlsPool>>,
 }
 
 impl Transport {
-    pub(super) fn new(limits: Limits, extra_roots: Vec<CertificateDer<'static>>) -> Transport {
-        Transport { plain: pool().build(tcp(limits)), tls: OnceLock::new(), limits, extra_roots }
+    pub(super) fn new(limits: Limits, proxies: Proxies) -> Transport {
+        let dial = Dial { tcp: tcp(limits), proxies: Arc::new(proxies) };
+        Transport { plain: pool().build(dial.clone()), tls: Mutex::default(), dial, limits }
     }
 
     /// Sends the request; the answer's body is still to be read. An error is why there was no answer, in
-    /// the words of Docker: `dial tcp: lookup registry-1.docker.io: no such host`.
-    pub(super) async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, String> {
+    /// the words of Docker: `dial tcp: lookup registry-1.docker.io: no such host`. `sent` counts the bytes of a long
+    /// body: as long as it grows, the answer may wait.
+    pub(super) async fn send(
+        &self,
+        config: &Config,
+        mut request: Request<Body>,
+        sent: Option<&AtomicU64>,
+    ) -> Result<Response<Incoming>, String> {
         let url = request.uri().clone();
         let answer = async {
-            if url.scheme_str() == Some("https") {
-                let client = self.tls.get_or_init(|| self.set_up_tls()).as_ref().map_err(Clone::clone)?;
-                client.request(request).await.map_err(|e| reason(&e, &url))
+            let answer = if url.scheme_str() == Some("https") {
+                self.tls_for(config, &url)?.request(request).await
             } else {
-                self.plain.request(request).await.map_err(|e| reason(&e, &url))
-            }
+                let proxy = self.dial.proxies.on_the_way_to(&url)?;
+                if let Some(value) = proxy.and_then(|p| p.authorization) {
+                    request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+                }
+                self.plain.request(request).await
+            };
+            answer.map_err(|e| reason(&e, &url))
         };
-        match tokio::time::timeout(self.limits.answer, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {} seconds", self.limits.answer.as_secs())),
+        let limit = if sent.is_some() { self.limits.commit } else { self.limits.answer };
+        let mut answer = std::pin::pin!(answer);
+        let mut before = 0;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
+                return answer;
+            }
+            let now = sent.map_or(0, |s| s.load(Ordering::Relaxed));
+            if now == before {
+                return Err(format!("no answer within {} seconds", limit.as_secs()));
+            }
+            before = now;
         }
     }
 
@@ -78,15 +107,32 @@ impl Transport {
         self.limits
     }
 
-    fn set_up_tls(&self) -> Result<Pool<HttpsConnector<Tcp>>, String> {
-        let roots = roots::load(&self.extra_roots)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| format!("tls: {e}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(pool().build(HttpsConnector::from((tcp(self.limits), config))))
+    /// The proxy on the way to `url`, for explanations.
+    pub(super) fn proxy(&self, url: &Uri) -> Option<String> {
+        self.dial.proxies.on_the_way_to(url).ok().flatten().map(|p| p.name())
+    }
+
+    fn tls_for(&self, config: &Config, url: &Uri) -> Result<TlsPool, String> {
+        let (_, host, port) = super::endpoint::origin(url);
+        let authority = match url.port() {
+            Some(_) => format!("{host}:{port}"),
+            None => host,
+        };
+        let directory = tls::directory(config.certs_d.as_deref(), &authority);
+        let key = match (&directory, config.insecure.covers(&authority)) {
+            (None, false) => String::new(),
+            // Certificates that were put there since count at once.
+            (Some(directory), _) => format!("{authority} {}", tls::stamp(directory)),
+            (None, true) => authority.clone(),
+        };
+        let mut pools = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = pools.get(&key) {
+            return Ok(made.clone());
+        }
+        let made = pool().build(HttpsConnector::from((self.dial.clone(), tls::config(config, &authority)?)));
+        pools.retain(|other, _| other.split(' ').next() != key.split(' ').next());
+        pools.insert(key, made.clone());
+        Ok(made)
     }
 }
 
@@ -96,7 +142,7 @@ fn pool() -> legacy::Builder {
     builder
 }
 
-fn tcp(limits: Limits) -> Tcp {
+fn tcp(limits: Limits) -> HttpConnector<Resolver> {
     let mut connector = HttpConnector::new_with_resolver(Resolver);
     connector.enforce_http(false);
     connector.set_nodelay(true);
@@ -106,11 +152,11 @@ fn tcp(limits: Limits) -> Tcp {
 
 /// The system's name lookup, with an error that can be told from a failed connection.
 #[derive(Clone)]
-struct Resolver;
+pub(super) struct Resolver;
 
 #[derive(Debug, thiserror::Error)]
 #[error("lookup {host}: {cause}")]
-struct LookupError {
+pub(super) struct LookupError {
     host: String,
     cause: String,
 }
@@ -151,6 +197,9 @@ fn reason(error: &legacy::Error, url: &Uri) -> String {
     while let Some(e) = next {
         chain.push(e);
         next = e.source();
+    }
+    if let Some(proxy) = chain.iter().find_map(|e| e.downcast_ref::<ProxyError>()) {
+        return proxy.to_string();
     }
     if let Some(lookup) = chain.iter().find_map(|e| e.downcast_ref::<LookupError>()) {
         return format!("dial tcp: {lookup}");

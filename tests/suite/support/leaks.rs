@@ -20,7 +20,8 @@ impl Watch {
     /// Remembers what is there now.
     pub fn new(home: &Path) -> Watch {
         let home = home.to_path_buf();
-        let tag = rdock::app::Home { data: home.join("data"), run: home.join("run") }.tag();
+        let tag =
+            rdock::app::Home { data: home.join("data"), run: home.join("run"), config: home.join("config") }.tag();
         let mut watch = Watch { home, tag, before: BTreeSet::new() };
         watch.before = watch.present();
         watch

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod beside;
+pub mod docker_registry;
 pub mod hub;
 pub mod lab;
 pub mod leaks;

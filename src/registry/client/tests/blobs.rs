@@ -129,7 +129,7 @@ async fn a_redirect_takes_no_token_to_another_host() {
         _ => answer(401, &[("www-authenticate", "Basic realm=\"r\"")], ""),
     });
     let name = reference(&format!("{}/app:1", hub.domain()));
-    let me = Credentials { username: "me".into(), password: "hunter2".into() };
+    let me = Credentials::password("me", "hunter2");
     let config = Config { credentials: HashMap::from([(hub.domain(), me)]), ..config() };
     let source = Endpoint::usual(name.domain());
     let stream = Client::new(config).blob(&name, &layer_descriptor(BLOB), &source).await.unwrap();

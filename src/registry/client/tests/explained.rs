@@ -73,7 +73,7 @@ async fn secrets_are_never_told() {
         }
     });
     let name = reference(&format!("{}/app:1", hub.domain()));
-    let me = Credentials { username: "me".into(), password: "s3cret-password".into() };
+    let me = Credentials::password("me", "s3cret-password");
     let config = Config { credentials: HashMap::from([(hub.domain(), me)]), ..config() };
     let capture = Capture::start();
     let client = Client::new(config);

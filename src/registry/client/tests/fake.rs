@@ -1,5 +1,5 @@
 //! A server on loopback that says exactly what a test wants, byte by byte: one request a connection, answered by a
-//! closure, then closed. It ends with the test.
+//! closure, then closed (at once, if there is nothing to answer). It ends with the test.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,6 +14,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 pub struct Request {
     pub line: String,
     head: String,
+    /// As long as `Content-Length` says.
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -122,13 +124,19 @@ fn read_request(stream: &mut impl Read) -> Option<Request> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
+            // A TLS handshake is no request.
+            Ok(1) if head.is_empty() && byte[0] == 0x16 => return None,
             Ok(1) => head.push(byte[0]),
             _ => return None,
         }
     }
     let head = String::from_utf8(head).unwrap();
     let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
-    Some(Request { line, head })
+    let mut request = Request { line, head, body: Vec::new() };
+    let length = request.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+    request.body.resize(length, 0);
+    stream.read_exact(&mut request.body).ok()?;
+    Some(request)
 }
 
 /// An answer with these headers and this body; `Content-Length` is the body's unless a header says otherwise.

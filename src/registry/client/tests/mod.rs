@@ -3,8 +3,12 @@
 mod blobs;
 mod explained;
 mod fake;
+mod logins;
 mod manifests;
+mod uploads;
+mod ways;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
