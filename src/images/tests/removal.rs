@@ -168,7 +168,7 @@ async fn a_pull_that_waits_for_the_network_does_not_hold_up_a_removal() {
     bench.registry.fault(&blobs[1], Some(Fault::Hangs));
     let (to, mut from) = unbounded_channel();
     let reference = Reference::parse("mysql").unwrap();
-    let mut pull = Box::pin(bench.images.pull(&reference, Some("linux/amd64"), to));
+    let mut pull = Box::pin(bench.images.pull(&reference, Some("linux/amd64"), None, to));
     loop {
         tokio::select! {
             _ = &mut pull => panic!("it hangs"),
@@ -268,7 +268,7 @@ async fn a_removal_that_is_cut_off_anywhere_is_finished_by_the_next_start() {
     let reference = Reference::parse("centos").unwrap();
     for at in 0.. {
         let home = tempfile::tempdir().unwrap();
-        open(home.path(), &registry).pull(&reference, Some("linux/amd64"), unbounded_channel().0).await.unwrap();
+        open(home.path(), &registry).pull(&reference, Some("linux/amd64"), None, unbounded_channel().0).await.unwrap();
         let faulty = Arc::new(Faulty::new(LinuxKernel, at, Errno::EIO));
         let remote = Arc::new(registry.clone());
         // A kernel that fails from the start cannot even open the store.
@@ -284,7 +284,7 @@ async fn a_removal_that_is_cut_off_anywhere_is_finished_by_the_next_start() {
                 assert!(images.store().digests().unwrap().is_empty(), "call {at}");
             }
         }
-        images.pull(&reference, Some("linux/amd64"), unbounded_channel().0).await.unwrap();
+        images.pull(&reference, Some("linux/amd64"), None, unbounded_channel().0).await.unwrap();
         if faulty.made() <= at {
             break;
         }
