@@ -18,6 +18,7 @@ mod suite {
     mod homes;
     mod hub;
     mod logs;
+    mod look;
     mod registries;
     mod run;
     mod support;

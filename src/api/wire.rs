@@ -136,6 +136,16 @@ impl Progress {
     }
 }
 
+/// Answer of `GET /containers/{id}/top`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Top {
+    #[serde(deserialize_with = "null_is_default")]
+    pub processes: Vec<Vec<String>>,
+    #[serde(deserialize_with = "null_is_default")]
+    pub titles: Vec<String>,
+}
+
 /// Of `GET /exec/{id}/json`, what a client needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

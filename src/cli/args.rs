@@ -15,6 +15,7 @@ pub enum Arity {
     Exactly(usize),
     AtLeast(usize),
     AtMost(usize),
+    Between(usize, usize),
 }
 
 /// What a command line may look like.
@@ -247,6 +248,9 @@ fn count(shape: &Shape<'_>, given: usize) -> Result<(), Failure> {
         Arity::None if given > 0 => "accepts no arguments".to_owned(),
         Arity::Exactly(n) if given != n => format!("requires {n} {}", plural(n)),
         Arity::AtLeast(n) if given < n => format!("requires at least {n} {}", plural(n)),
+        Arity::Between(least, most) if given < least || given > most => {
+            format!("requires at least {least} and at most {most} {}", plural(most))
+        }
         Arity::AtMost(n) if given > n => format!("requires at most {n} {}", plural(n)),
         _ => return Ok(()),
     };

@@ -40,6 +40,8 @@ mod kill;
 mod login;
 mod logout;
 mod logs;
+mod pause;
+mod port;
 mod ps;
 mod pull;
 mod push;
@@ -48,10 +50,13 @@ mod rmi;
 mod run;
 mod search;
 mod start;
+mod stats;
 mod stop;
 mod system_df;
 mod system_prune;
 mod tag;
+mod top;
+mod unpause;
 mod version;
 mod wait;
 
@@ -107,11 +112,16 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<inspect::Inspect>(),
             Entry::of::<kill::Kill>(),
             Entry::of::<logs::Logs>(),
+            Entry::of::<pause::Pause>(),
+            Entry::of::<port::Port>(),
             Entry::of::<rm::Rm>(),
             Entry::of::<rmi::Rmi>(),
             Entry::of::<start::Start>(),
+            Entry::of::<stats::Stats>(),
             Entry::of::<stop::Stop>(),
             Entry::of::<tag::Tag>(),
+            Entry::of::<top::Top>(),
+            Entry::of::<unpause::Unpause>(),
             Entry::of::<wait::Wait>(),
         ],
     ),

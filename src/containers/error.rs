@@ -41,6 +41,14 @@ pub enum ContainerError {
     NotRunning(String),
     #[error("You cannot remove a {status} container {id}. {advice} before attempting removal or force remove")]
     StillUp { id: String, status: &'static str, advice: &'static str },
+    #[error("Container {0} is already paused")]
+    AlreadyPaused(String),
+    #[error("Container {0} is not paused")]
+    NotPaused(String),
+    #[error("Cannot pause container {id}: {reason}")]
+    CantPause { id: String, reason: String },
+    #[error("{0}")]
+    PsOptions(String),
     #[error("Container {0} is restarting, wait until the container is running")]
     Restarting(String),
     #[error(transparent)]
@@ -130,7 +138,8 @@ impl ContainerError {
             Exec(ExecError::NoCommand) => ErrorKind::BadParameter,
             Exec(ExecError::Running(_) | ExecError::HasRun(_) | ExecError::Paused(_)) => ErrorKind::Conflict,
             Exec(ExecError::Failed { .. }) | Account(_) => ErrorKind::BadParameter,
-            Restarting(_) => ErrorKind::Conflict,
+            Restarting(_) | AlreadyPaused(_) | NotPaused(_) => ErrorKind::Conflict,
+            PsOptions(_) => ErrorKind::BadParameter,
             Paused | MarkedForRemoval | CantKill { .. } | NotRunning(_) => ErrorKind::Conflict,
             StillUp { .. } | RemovalInProgress(_) | TooManyAttached { .. } => ErrorKind::Conflict,
             _ => ErrorKind::Internal,

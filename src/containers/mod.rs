@@ -16,12 +16,14 @@ pub mod layers;
 pub mod list;
 mod logs;
 pub mod names;
+mod processes;
 pub mod service;
 pub mod shim_client;
 pub mod size;
 pub mod spec;
 pub mod state;
 pub mod store;
+mod usage;
 
 /// What a container is started with besides, made by who knows the traces.
 pub use crate::shim::protocol::TraceContext;

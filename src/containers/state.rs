@@ -160,6 +160,19 @@ impl State {
         Ok(())
     }
 
+    /// All its processes stand still.
+    pub fn paused(&mut self) -> Result<(), IllegalTransition> {
+        self.become_(Status::Paused)
+    }
+
+    /// They go on. What has ended in the meantime does not.
+    pub fn unpaused(&mut self) -> Result<(), IllegalTransition> {
+        match self.status {
+            Status::Paused => self.become_(Status::Running),
+            from => Err(IllegalTransition { from, to: Status::Running }),
+        }
+    }
+
     /// A start did not come to a process: the status stays what it was, as Docker has it.
     pub fn start_failed(&mut self, exit_code: i64, error: &str) {
         self.exit_code = exit_code;

@@ -102,7 +102,7 @@ fn cgroups(mountinfo: &str, own: &str) -> Cgroups {
 }
 
 /// Root within the hierarchy and mount point of the cgroup mount with these controllers.
-fn mount_of(mountinfo: &str, controllers: &str) -> Option<(PathBuf, PathBuf)> {
+pub(crate) fn mount_of(mountinfo: &str, controllers: &str) -> Option<(PathBuf, PathBuf)> {
     mountinfo.lines().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ').skip(3);
@@ -119,7 +119,7 @@ fn mount_of(mountinfo: &str, controllers: &str) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// The directory of group `path` where `mount` shows the hierarchy from `root` on.
-fn join(mount: &Path, root: &Path, path: &str) -> PathBuf {
+pub(crate) fn join(mount: &Path, root: &Path, path: &str) -> PathBuf {
     let path = Path::new(path);
     let below = path.strip_prefix(root).unwrap_or_else(|_| path.strip_prefix("/").unwrap_or(path));
     if below.as_os_str().is_empty() { mount.to_path_buf() } else { mount.join(below) }

@@ -52,6 +52,11 @@ impl Leftovers {
         Leftovers { kernel, patience: PATIENCE }
     }
 
+    /// What changes the groups of containers that run.
+    pub fn control(&self) -> super::groups::Control {
+        super::groups::Control::new(self.kernel.clone())
+    }
+
     /// All groups whose name begins with `prefix`, in every hierarchy and wherever in it: a daemon of another
     /// session may have made them.
     pub fn find(&self, prefix: &str) -> Vec<Group> {

@@ -4,6 +4,7 @@
 //! (clone3(2)), which only a process with one thread may do.
 
 mod attach;
+pub mod groups;
 pub mod leftovers;
 mod log;
 mod mother;

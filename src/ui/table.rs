@@ -44,6 +44,15 @@ impl fmt::Display for Table {
 /// text/tabwriter, with which Docker prints). What stands after the last tab of a line belongs to no column. Widths
 /// count characters: Docker knows no double width.
 pub fn aligned(text: &str) -> String {
+    columns(text, MIN_WIDTH)
+}
+
+/// Likewise, with the wide columns of `docker top`.
+pub fn wide(text: &str) -> String {
+    columns(text, 20)
+}
+
+fn columns(text: &str, at_least: usize) -> String {
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<Vec<usize>> = rows.iter().map(|row| vec![0; row.len() - 1]).collect();
     for column in 0..widths.iter().map(Vec::len).max().unwrap_or(0) {
@@ -52,7 +61,7 @@ pub fn aligned(text: &str) -> String {
             let block = widths[at..].iter().take_while(|w| w.len() > column).count();
             let longest = rows[at..at + block].iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
             for width in &mut widths[at..at + block] {
-                width[column] = (longest + PADDING).max(MIN_WIDTH);
+                width[column] = (longest + PADDING).max(at_least);
             }
             at += block.max(1);
         }

@@ -62,6 +62,10 @@ impl Inner {
             Err(ShimError::Refused(_)) if !entry.life.borrow().up => Err(ShimError::Gone),
             Ok(()) => {
                 self.tell(&entry.record(), "kill", [("signal", signal.to_string())]);
+                // Who stands still can't react.
+                if let Err(error) = self.let_go_on(entry).await {
+                    tracing::warn!(id = entry.id, %error, "a paused container got a signal and does not go on");
+                }
                 Ok(())
             }
             other => other,

@@ -14,6 +14,8 @@ mod create;
 mod end;
 mod exec;
 mod logs;
+mod look;
+mod pause;
 mod remove;
 mod restore;
 mod start;

@@ -107,6 +107,7 @@ impl Inner {
         if noted.await.is_err() {
             return false;
         }
+        self.note_whether_paused(entry).await;
         self.take_up_execs(entry, &client).await;
         *lock(&entry.shim) = Some(client.clone());
         entry.life.send_modify(|life| life.up = true);

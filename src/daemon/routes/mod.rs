@@ -8,6 +8,7 @@ mod exec;
 mod images;
 mod library;
 mod logs;
+mod look;
 mod prune;
 mod query;
 mod search;
@@ -29,6 +30,7 @@ pub fn router(engine: Engine) -> Router {
         .merge(containers::routes())
         .merge(attach::routes())
         .merge(exec::routes())
+        .merge(look::routes())
         .merge(events::routes())
         .merge(logs::routes())
         .merge(traces::routes())

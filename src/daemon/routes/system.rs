@@ -50,13 +50,15 @@ async fn info(State(engine): State<Engine>) -> Answer {
     let mut security = vec!["name=seccomp,profile=default".to_owned()];
     security.extend(engine.about.rootless.map(|_| "name=rootless".to_owned()));
     let mirrors: Vec<String> = engine.sources.hub_url().into_iter().collect();
+    let controllers = controllers();
+    let can = |name: &str| controllers.iter().any(|c| c == name);
     let mut answer = json!({
         "ID": engine.about.id, "Containers": states.len(), "ContainersRunning": running,
         "ContainersPaused": paused, "ContainersStopped": states.len() - running - paused,
         "Images": images, "Driver": "overlay2", "DriverStatus": driver_status(&engine),
         "Plugins": {"Volume": [], "Network": ["none"], "Authorization": null, "Log": ["json-file"]},
-        "MemoryLimit": false, "SwapLimit": false, "CpuCfsPeriod": false, "CpuCfsQuota": false, "CPUShares": false,
-        "CPUSet": false, "PidsLimit": false, "IPv4Forwarding": false, "Debug": false, "NFd": 0, "OomKillDisable": false,
+        "MemoryLimit": can("memory"), "SwapLimit": can("memory"), "CpuCfsPeriod": can("cpu"), "CpuCfsQuota": can("cpu"),
+        "CPUShares": can("cpu"), "CPUSet": can("cpuset"), "PidsLimit": can("pids"), "IPv4Forwarding": forwards(), "Debug": false, "NFd": 0, "OomKillDisable": false,
         "NGoroutines": 0, "SystemTime": now(), "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs",
         "CgroupVersion": cgroup_version(), "NEventsListener": engine.events.listeners(),
     });
@@ -125,6 +127,25 @@ fn memory() -> u64 {
 /// `2` when /sys/fs/cgroup is the unified hierarchy (cgroups(7)).
 fn cgroup_version() -> &'static str {
     if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "2" } else { "1" }
+}
+
+/// The controllers that limits can be set with: `cgroup.controllers` of the unified hierarchy, else those that the
+/// kernel has switched on (cgroups(7), /proc/cgroups).
+fn controllers() -> Vec<String> {
+    let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let unified = text("/sys/fs/cgroup/cgroup.controllers");
+    if !unified.is_empty() {
+        return unified.split_whitespace().map(str::to_owned).collect();
+    }
+    let enabled = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words.get(3) == Some(&"1")).then(|| words[0].to_owned())
+    };
+    text("/proc/cgroups").lines().filter_map(enabled).collect()
+}
+
+fn forwards() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1")
 }
 
 fn now() -> String {

@@ -1,8 +1,9 @@
 //! Control groups: what limits and counts the container.
 
 use super::Request;
-use crate::kernel::{Call, Fd};
+use crate::kernel::{Call, Errno, Fd};
 use crate::runtime::facts::{Cgroups, Facts, Hierarchy};
+use crate::runtime::interpret::StepError;
 use crate::runtime::program::{Act, Program, Step, slot};
 use nix::fcntl::{OFlag, ResolveFlag};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
@@ -62,6 +63,26 @@ pub(super) fn join_running(name: &str, facts: &Facts) -> Group {
         Cgroups::V2 { own, .. } => group.before.push(born_in(&own.join(name))),
     }
     group
+}
+
+/// Stops all processes of a group, or lets them go on: version 1's freezer controller, version 2's `cgroup.freeze`.
+///
+/// # Errors
+/// There is no such controller here.
+pub(crate) fn freeze(dir: Option<&Path>, unified: bool, on: bool) -> Result<Program, StepError> {
+    let missing = || crate::runtime::lifecycle::failed("there is no freezer for this container", Errno::EOPNOTSUPP);
+    let dir = dir.ok_or_else(missing)?;
+    let why = match on {
+        true => "the kernel gives the processes of the group no more processor time: they keep all they have",
+        false => "the processes of the group go on as if nothing had been",
+    };
+    let (file, value) = match (unified, on) {
+        (false, true) => ("freezer.state", "FROZEN"),
+        (false, false) => ("freezer.state", "THAWED"),
+        (true, true) => ("cgroup.freeze", "1"),
+        (true, false) => ("cgroup.freeze", "0"),
+    };
+    Ok(vec![write(why, dir.join(file), value)])
 }
 
 fn make(dir: &Path) -> Step {
