@@ -208,8 +208,8 @@ mod tests {
         let text = stats(None).draw(&[("web".into(), look)]).unwrap();
         assert_eq!(
             text,
-            "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O       BLOCK I/O   PIDS\n\
-             85e0bba632ef   web       40.00%    2MiB / 4MiB         50.00%    1.5kB / 2B    5B / 7B     3\n"
+            "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O      BLOCK I/O   PIDS\n\
+             85e0bba632ef   web       40.00%    2MiB / 4MiB         50.00%    1.5kB / 2B   5B / 7B     3\n"
         );
         let unified = json!({"usage": 10, "stats": {"inactive_file": 4}});
         assert_eq!(memory_used(&unified), 6);

@@ -293,7 +293,7 @@ fn make_plan(container: &Start, process: &Process) -> Result<ExecPlan, Failure> 
         Ok(plan) => {
             let (before, init) = (plan.before.len() + 1, plan.init.len());
             step.ok(serde_json::json!({"before": before, "init": init}), || {
-                format!("plans {before} steps outside of and {init} inside the new process")
+                format!("plans {before} steps around and {init} steps inside the new process")
             });
             Ok(plan)
         }

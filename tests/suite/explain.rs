@@ -157,6 +157,31 @@ fn every_kernel_call_is_in_the_long_form() {
     snapshot("explain_run_syscalls", command, &text);
 }
 
+/// From a test's own name for a thing to what a learner reads: exec, the freezer, the files that are looked at.
+#[test]
+fn what_is_done_to_a_running_container() {
+    let Some(desk) = Desk::new() else { return };
+    desk.types("rdock run -d --name web --network none centos sleep 1000", 0);
+    for (name, command) in [
+        ("explain_exec", "rdock --explain exec web true"),
+        ("explain_pause", "rdock --explain pause web"),
+        ("explain_unpause", "rdock --explain unpause web"),
+        ("explain_top", "rdock --explain top web"),
+    ] {
+        let text = desk.types(command, 0);
+        // Where ps says when a process has begun and who made it, it differs from run to run.
+        let text = text.lines().filter(|line| !line.starts_with("root   ")).collect::<Vec<_>>().join("\n");
+        snapshot(name, command, &text);
+    }
+    let command = "rdock --explain=syscalls exec web true";
+    let text = desk.types_and_leaves_out(command, 0, differs_between_kernels);
+    for call in ["prctl(PR_SET_DUMPABLE", "close_range(", "setns(", "clone3(", "capset(", "execve("] {
+        assert!(text.contains(call), "{call} is not in {text}");
+    }
+    let gone = desk.types("rdock rm -f web", 0);
+    assert_eq!(gone.trim(), "web");
+}
+
 #[test]
 fn each_mount_of_the_trace_is_a_line_of_the_long_form() {
     if !need(&[Need::Root]) {

@@ -36,8 +36,8 @@ impl Containers {
             Ok(table) => {
                 let count = table.processes.len();
                 step.ok(json!({"processes": count}), || match count {
-                    1 => "reads of 1 process in /proc".to_owned(),
-                    n => format!("reads of {n} processes in /proc"),
+                    1 => "reads in /proc about 1 process".to_owned(),
+                    n => format!("reads in /proc about {n} processes"),
                 });
                 Ok(json!({"Processes": table.processes, "Titles": table.titles}))
             }

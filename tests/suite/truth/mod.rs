@@ -150,6 +150,33 @@ fn the_explanation_is_what_strace_saw() {
     verdict.must_agree(6 * 40);
 }
 
+/// A process more in a container that runs, and the freezer: the shim joins namespaces, the daemon writes to groups.
+#[test]
+fn what_is_done_to_a_running_container_is_what_strace_saw() {
+    if !need(&[Need::Root, Need::Strace]) {
+        return;
+    }
+    let mut judged = Judged::new();
+    judged.run(&["run", "-d", "--name", "box", "centos", "sleep", "1000"]).ok();
+    judged.run(&["exec", "box", "true"]).ok();
+    judged.run(&["exec", "-t", "-u", "1:1", "-w", "/tmp", "-e", "A=1", "box", "true"]).ok();
+    judged.run(&["exec", "box", "nosuchcommand"]).fails(127, "");
+    judged.run(&["pause", "box"]).ok();
+    judged.run(&["unpause", "box"]).ok();
+    judged.run(&["rm", "-f", "box"]).ok();
+    // What was kept ready for the next containers is used up, so that somebody tells of it.
+    for _ in 0..2 {
+        judged.run(&["run", "--rm", "centos", "nosuchcommand"]).fails(127, "nosuchcommand");
+    }
+    let verdict = judged.judge();
+    verdict.must_agree(4 * 40);
+    let times = |call: &str| verdict.seen.iter().filter(|d| d.call == call).count();
+    assert_eq!((times("setns"), times("execve")), (6, 3));
+    let frozen =
+        |d: &&Deed| d.args.get("path").is_some_and(|p| p.ends_with("/freezer.state") || p.ends_with("/cgroup.freeze"));
+    assert_eq!(verdict.seen.iter().filter(frozen).count(), 2);
+}
+
 /// Explaining one run must tell of that run alone, whatever else the daemon does at the same time.
 #[test]
 fn what_was_not_explained_is_not_in_the_trace() {
