@@ -172,6 +172,7 @@ impl Inner {
         let step = ask.step(url, self.transport.proxy(url));
         let mut headers = ask.headers.clone();
         headers.extend(authorization.map(|v| (AUTHORIZATION, v.clone())));
+        headers.extend(step.span().in_scope(|| super::telling::traceparent(url)));
         match self.send(ask.method.clone(), url, headers, &ask.body).instrument(step.span()).await {
             Ok(response) => Ok((step, response)),
             Err(cause) => {

@@ -18,6 +18,7 @@
 //! | `tags`         | the tags of a repository                                            |
 //! | `login`        | whether a registry knows us                                         |
 //! | `error`        | failures, in Docker's words                                         |
+//! | `telling`      | which explanation a registry on this machine belongs to             |
 //! | `tell`         | the lines for a person                                              |
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ mod search;
 mod sending;
 mod tags;
 mod tell;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;

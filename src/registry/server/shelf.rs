@@ -119,17 +119,15 @@ impl Shelf {
             let Ok(reference) = Reference::parse(&name) else { continue };
             let (Some(tag), Ok(digest)) = (reference.tag(), Digest::try_from(descriptor.digest())) else { continue };
             let origin = match reference.domain() {
-                DOCKER_DOMAIN if was_added(&descriptor) => Origin::Added,
+                DOCKER_DOMAIN | GUEST_DOMAIN if was_added(&descriptor) => Origin::Added,
                 DOCKER_DOMAIN => Origin::Lab,
                 GUEST_DOMAIN => Origin::Pushed,
                 _ => continue,
             };
-            let repository = match origin {
-                Origin::Pushed => reference.path().to_owned(),
-                _ => reference.familiar_name(),
-            };
+            let guest = reference.domain() == GUEST_DOMAIN;
+            let repository = if guest { reference.path().to_owned() } else { reference.familiar_name() };
             let tag = tag.to_owned();
-            if origin != Origin::Pushed {
+            if !guest {
                 found.remove(&(repository.clone(), tag.clone(), Origin::Lab));
             }
             let size = self.size(&descriptor);
@@ -369,7 +367,7 @@ mod tests {
         let catalog = Catalog::embedded().unwrap();
         let listed = bench.shelf.list(&catalog).unwrap();
         let find = |repository: &str| listed.iter().find(|s| s.repository == repository).unwrap();
-        assert_eq!((find("tool").origin, find("me/tool").origin), (Origin::Added, Origin::Pushed));
+        assert_eq!((find("tool").origin, find("me/tool").origin), (Origin::Added, Origin::Added));
         assert!(find("tool").size > 7);
         assert_eq!((find("mysql").origin, &find("mysql").digest), (Origin::Lab, &None), "made when asked for");
         assert!(!listed.iter().any(|s| s.tag == "2"), "nothing of it has a name");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::answer::Refusal;
 use super::repository::{Repository, kept};
 use super::sessions::Sessions;
+use super::shelf::was_added;
 use super::{Push, View};
 use crate::content::Store;
 use crate::registry::hub_lock::{self, Filling};
@@ -41,7 +42,8 @@ impl Served {
         let guest = Repository::guest(name)?;
         let official = name.starts_with("library/");
         let same = Repository::vouched(name)?;
-        if official || (same.path() == name && same.exists(&self.store)?) {
+        let added = guest.tags(&self.store)?.iter().any(|(_, descriptor)| was_added(descriptor));
+        if official || added || (same.path() == name && same.exists(&self.store)?) {
             return Err(Refusal::Denied(format!(
                 "{name} belongs to the hub's owner (rdock hub add, rdock hub rm); push to a name of your own"
             )));

@@ -69,6 +69,21 @@ async fn a_blob_is_pushed_in_one_request() {
 }
 
 #[tokio::test]
+async fn the_hubs_side_of_a_push_is_explained() {
+    let bench = bench_with(open_door()).await;
+    let capture = crate::trace::testing::Capture::start();
+    bench.push_blob("me/app", BLOB).await;
+    let wrong = Digest::of(b"something else");
+    let refused = bench.send(&format!("POST /v2/me/app/blobs/uploads/?digest={wrong}"), "", BLOB).await;
+    assert_eq!(refused.status, 400);
+    let told: Vec<_> = capture.take().into_iter().map(|e| (e.op, e.summary)).collect();
+    let (digest, short) = (Digest::of(BLOB), Digest::of(BLOB).short().to_owned());
+    let kept = format!("the hub keeps {short} (27 bytes), its digest is right");
+    let lie = format!("the hub refuses it: the bytes are {digest}, and not {wrong}");
+    assert_eq!(told, [("hub.blob.keep".into(), kept), ("hub.blob.keep".into(), lie)]);
+}
+
+#[tokio::test]
 async fn a_blob_is_pushed_in_chunks_and_a_chunk_out_of_place_is_refused() {
     let bench = bench_with(open_door()).await;
     let begun = bench.send("POST /v2/me/app/blobs/uploads/", "content-length: 0\r\n", b"").await;

@@ -2,6 +2,7 @@
 
 use super::push::{image, open_door, with_image};
 use super::*;
+use crate::oci::Reference;
 
 #[tokio::test]
 async fn nobody_pushes_over_what_is_vouched_for() {
@@ -12,6 +13,27 @@ async fn nobody_pushes_over_what_is_vouched_for() {
         assert_eq!(bench.push_manifest(name, "latest", &image(media::OCI_MANIFEST)).await.status, 403, "{name}");
         assert_eq!(bench.ask(&format!("DELETE /v2/{name}/manifests/latest"), "").await.status, 403, "{name}");
     }
+}
+
+#[tokio::test]
+async fn nobody_pushes_over_what_the_owner_added_from_elsewhere() {
+    let bench = bench_with(open_door()).await;
+    let store = bench.hub.store();
+    let digest = Digest::of(&bench.manifest);
+    let descriptor = Descriptor::new(MediaType::from(media::OCI_MANIFEST), bench.manifest.len() as u64, digest);
+    let name = Reference::parse("127.0.0.1:5001/a/tool:1").unwrap();
+    let shelf = Shelf::open(store.root()).unwrap();
+    shelf.add(&name, (&descriptor, &bench.manifest), &Source::Local(store), false).await.unwrap_err();
+    let whole = image(media::OCI_MANIFEST).to_string();
+    for part in [b"{}".as_slice(), b"a layer of somebody's image", whole.as_bytes()] {
+        store.put(part).unwrap();
+    }
+    let descriptor =
+        Descriptor::new(MediaType::from(media::OCI_MANIFEST), whole.len() as u64, Digest::of(whole.as_bytes()));
+    shelf.add(&name, (&descriptor, whole.as_bytes()), &Source::Local(store), false).await.unwrap();
+    assert_eq!(bench.head("/v2/a/tool/manifests/1").await, 200);
+    let begun = bench.send("POST /v2/a/tool/blobs/uploads/", "content-length: 0\r\n", b"").await;
+    assert_eq!((begun.status, begun.code().as_str()), (403, "DENIED"));
 }
 
 #[tokio::test]
