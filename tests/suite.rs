@@ -17,6 +17,7 @@ mod suite {
     mod hardening;
     mod homes;
     mod hub;
+    mod images;
     mod logs;
     mod look;
     mod registries;

@@ -37,7 +37,8 @@ fn readable(path: &str) -> String {
         false => part.to_owned(),
     };
     let parts: Vec<String> = path.split('/').map(short).collect();
-    parts.join("/").replace("%2F", "/").replace("%3A", ":")
+    let plain = [("%2F", "/"), ("%3A", ":"), ("%7B", "{"), ("%7D", "}"), ("%22", "\""), ("%3D", "=")];
+    plain.iter().fold(parts.join("/"), |text, (escaped, letter)| text.replace(escaped, letter))
 }
 
 /// Tells what came back.

@@ -39,8 +39,18 @@ impl Collector {
         Catalog { store: &self.layers.store, snapshots: &self.layers.snapshots }
     }
 
-    /// Of these layers (topmost first) and blobs, takes away what nobody needs; the layers that went.
+    /// Of the layers (topmost first) and blobs of a removed image, takes away what nobody needs, and tells which
+    /// layers stay, and why; the layers that went.
     pub fn sweep(&self, layers: &[Digest], blobs: &HashSet<Digest>) -> Result<Vec<LayerRecord>, ImageError> {
+        self.take(layers, blobs, tell_kept)
+    }
+
+    fn take(
+        &self,
+        layers: &[Digest],
+        blobs: &HashSet<Digest>,
+        kept: impl Fn(&Digest, &[String]),
+    ) -> Result<Vec<LayerRecord>, ImageError> {
         let mut detached = Vec::new();
         let mut gone = Vec::new();
         {
@@ -49,7 +59,7 @@ impl Collector {
             for chain_id in layers {
                 let who = needed.who(chain_id);
                 if !who.is_empty() || collecting.is_held(chain_id) {
-                    tell_kept(chain_id, &who);
+                    kept(chain_id, &who);
                 } else if let Some(record) = self.layers.snapshots.get(chain_id) {
                     let why = "it loses its name first: whoever looks finds a whole layer or none";
                     let taken = because(Actor::Layer, why, || self.layers.snapshots.detach(chain_id))?;
@@ -80,7 +90,7 @@ impl Collector {
         layers.sort_by_key(|l| std::cmp::Reverse(self.depth(l)));
         let layers: Vec<Digest> = layers.into_iter().map(|l| l.chain_id).collect();
         let blobs: HashSet<Digest> = self.layers.store.digests()?.into_iter().collect();
-        self.sweep(&layers, &blobs)
+        self.take(&layers, &blobs, |_, _| {})
     }
 
     fn depth(&self, layer: &LayerRecord) -> usize {

@@ -111,6 +111,7 @@ fn said(asked: &str, id: &Digest, done: &[Removed]) -> String {
     let whole = done.iter().any(|r| *r == Removed::Deleted(id.clone()));
     match (whole, deleted) {
         (false, _) => format!("removes the name {asked}; image {} stays", id.short()),
+        (true, 0) => format!("removes image {}; its layers stay", id.short()),
         (true, 1) => format!("removes image {} with 1 layer", id.short()),
         (true, n) => format!("removes image {} with {n} layers", id.short()),
     }
@@ -199,7 +200,8 @@ impl<'c> Removal<'c> {
             Ok(()) => step.ok(json!(familiar.len()), || match familiar.as_slice() {
                 [] => "the image has no name".to_owned(),
                 [one] => format!("takes the name {one} away"),
-                [one, rest @ ..] => format!("takes the name {one} and {} digests of it away", rest.len()),
+                [one, _] => format!("takes the name {one} and its digest away"),
+                [one, rest @ ..] => format!("takes the name {one} and {} other names away", rest.len()),
             }),
             Err(e) => step.fail("EIO", e, || format!("the names stay: {e}")),
         }

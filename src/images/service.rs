@@ -5,7 +5,7 @@ use super::garbage::Collector;
 use super::gate::{Gate, Lease};
 use super::history::HistoryLine;
 use super::layers::Layers;
-use super::progress::Progress;
+use super::progress::{Progress, human_size};
 use super::pull::{Messages, Pull, PullError, PullOutcome, PullStatus, platform};
 use super::push::{Push, PushError};
 use super::registry::client_of;
@@ -22,7 +22,9 @@ use crate::kernel::Kernel;
 use crate::oci::platform::Platform;
 use crate::oci::{Digest, Reference};
 use crate::registry::client::{Credentials, RegistryError};
+use crate::trace::{self, Actor};
 use oci_spec::image::Descriptor;
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -208,9 +210,21 @@ impl Images {
 
     /// Gives an image another name.
     pub fn tag(&self, source: &str, target: &Reference) -> Result<(), ImageError> {
-        let id = self.catalog().tag(source, target)?.to_string();
-        self.tell("tag", &id, &target.familiar());
-        Ok(())
+        let step = trace::step(Actor::Daemon, "image.tag")
+            .why("a name is an entry of the store's index.json; nothing is copied")
+            .arg("source", source)
+            .arg("target", target.canonical());
+        match self.catalog().tag(source, target) {
+            Ok(id) => {
+                step.ok(json!(id), || format!("gives image {} the name {}", id.short(), target.familiar()));
+                self.tell("tag", &id.to_string(), &target.familiar());
+                Ok(())
+            }
+            Err(e) => {
+                step.fail("ETAG", &e, || format!("no name is given: {e}"));
+                Err(e)
+            }
+        }
     }
 
     /// How the image came to be, the last step first.
@@ -221,7 +235,15 @@ impl Images {
 
     /// How much room images take.
     pub fn usage(&self) -> Result<Usage, ImageError> {
-        self.catalog().usage()
+        let step = trace::step(Actor::Daemon, "image.usage").why("a layer that several images have is counted once");
+        let usage = self.catalog().usage();
+        match &usage {
+            Ok(usage) => step.ok(json!(usage.layers), || {
+                format!("{} images; all their layers take {}", usage.images.len(), human_size(usage.layers))
+            }),
+            Err(e) => step.fail("EIO", e, || format!("the layers cannot be counted: {e}")),
+        }
+        usage
     }
 
     /// Takes a name away, or all; and with the last name the image, as far as nobody else needs it.
@@ -251,7 +273,16 @@ impl Images {
         let mut removed = Vec::new();
         let sizes: HashMap<Digest, u64> =
             self.layers.snapshots.list().map_err(ImageError::from)?.into_iter().map(|l| (l.chain_id, l.size)).collect();
-        for image in self.list()?.into_iter().filter(|i| (all || i.repo_tags.is_empty()) && filter.fits(i)) {
+        let meant = |i: &ImageSummary| (all || i.repo_tags.is_empty()) && filter.fits(i);
+        let (images, others): (Vec<_>, Vec<_>) = self.list()?.into_iter().partition(meant);
+        trace::step(Actor::Daemon, "image.prune")
+            .why("what a container was made of is asked for image by image")
+            .arg("all", all)
+            .ok(json!(images.len()), || {
+                let what = if all { "may go" } else { "have no tag" };
+                format!("{} of {} images {what}", images.len(), images.len() + others.len())
+            });
+        for image in images {
             let names = [image.repo_tags, image.repo_digests].concat();
             let names = if names.is_empty() { vec![image.id.to_string()] } else { names };
             for name in names {

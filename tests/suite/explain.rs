@@ -131,6 +131,24 @@ fn a_terminal_has_one_line_for_each_layer() {
 }
 
 #[test]
+fn removing_an_image_says_what_goes_what_stays_and_who_needs_it() {
+    let Some(desk) = Desk::new() else { return };
+    for line in ["rdock pull -q centos", "rdock pull -q hello-world", "rdock create --name c1 centos"] {
+        desk.types(line, 0);
+    }
+    for (name, command) in [
+        ("explain_rmi", "rdock --explain rmi hello-world"),
+        ("explain_rmi_of_a_container", "rdock --explain rmi -f centos"),
+        ("explain_tag_not_found", "rdock --explain tag centos mine:1"),
+        ("explain_images", "rdock --explain images --filter dangling=true"),
+        ("explain_system_prune", "rdock --explain system prune -a -f"),
+    ] {
+        let status = i32::from(name == "explain_tag_not_found");
+        snapshot(name, command, &desk.types(command, status));
+    }
+}
+
+#[test]
 fn run_centos_miss_then_hit() {
     let Some(desk) = Desk::new() else { return };
     let command = "rdock --explain run centos";

@@ -6,6 +6,7 @@ use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, Refusal, empty, json};
 use crate::images::{HistoryLine, Image, ImageFilter, ImageSummary, RemoveImage, Removed, Usage};
 use crate::oci::{Digest, Reference};
+use crate::trace::{self, Actor};
 use http::StatusCode;
 use oci_spec::image::ImageConfiguration;
 use serde_json::{Value, json};
@@ -25,8 +26,12 @@ pub async fn list(engine: &Engine, params: &Params) -> Answer {
     let shown = |i: &ImageSummary| {
         flag(params, "all") || !i.repo_tags.is_empty() || !i.repo_digests.is_empty() || !made_from.contains(&i.id)
     };
+    let count = all.len();
     let listed = all.into_iter().filter(shown).collect();
     let kept = filter.keep(listed, |name| Ok(images.get(name)?.created()))?;
+    trace::step(Actor::Daemon, "image.list")
+        .why("the store's index.json has the names; manifest and config of each say the rest")
+        .ok(json!(kept.len()), || format!("reads the index: {} of {count} images fit", kept.len()));
     let usage = if flag(params, "shared-size") { Some(images.usage()?) } else { None };
     let lines: Vec<Value> = kept.iter().map(|i| line(i, usage.as_ref(), None)).collect();
     Ok(json(StatusCode::OK, &lines))
@@ -128,6 +133,13 @@ fn container_config(config: &ImageConfiguration, raw: &Value) -> Value {
 /// `GET /images/{name}/history`
 pub async fn history(engine: &Engine, name: &str) -> Answer {
     let lines = engine.images.history(name)?;
+    trace::step(Actor::Daemon, "image.history")
+        .why("the image config keeps the steps of its making; some made a layer, some only a setting")
+        .arg("image", name)
+        .ok(json!(lines.len()), || {
+            let layers = lines.iter().filter(|l| l.size > 0).count();
+            format!("reads the config: {} steps, {layers} of them brought files", lines.len())
+        });
     let line = |line: &HistoryLine| {
         let tags = if line.tags.is_empty() { Value::Null } else { json!(line.tags) };
         json!({

@@ -74,14 +74,17 @@ impl Tree<'_> {
         if entry.link.is_empty() {
             return Err(EntryError::Refused("a symbolic link to nothing"));
         }
-        self.place(name, Replaces::Anything, "symlinkat", |dir| {
+        let before = self.place(name, Replaces::Anything, "symlinkat", |dir| {
             dir.call(&Call::Symlinkat {
                 // As it is: it means something only in the container, whose root it cannot leave.
                 target: OsStr::from_bytes(&entry.link).into(),
                 newdirfd: dir.fd(),
                 linkpath: name.to_path_buf(),
             })
-        })
+        })?;
+        // Its target is its contents (and so counts in the sizes that Docker shows).
+        self.report.bytes += entry.link.len() as u64;
+        Ok(before)
     }
 
     fn make_hard_link(&mut self, entry: &Entry, name: &Path) -> Result<(), EntryError> {

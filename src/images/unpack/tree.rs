@@ -30,7 +30,7 @@ pub struct Options {
 pub struct Report {
     /// Entries made: files, directories, links, devices.
     pub entries: u64,
-    /// Bytes of file contents.
+    /// Bytes of file contents and of the targets of symbolic links.
     pub bytes: u64,
     /// Names of lower layers that are hidden.
     pub whiteouts: u64,

@@ -25,6 +25,20 @@ pub const DEVIATIONS: &[Deviation] = &[
         why: "the runtime says its own name",
     },
     // --- images
+    Deviation {
+        test: "images",
+        when: "images --filter dangling=maybe",
+        docker: "Invalid filter 'dangling=[maybe]'",
+        rdock: "invalid filter 'dangling=[maybe]'",
+        why: "errors of the daemon begin with a small letter since 23.0",
+    },
+    Deviation {
+        test: "images",
+        when: "image inspect nosuch",
+        docker: "no such image: nosuch: No such image: nosuch:latest",
+        rdock: "No such image: nosuch:latest",
+        why: "newer ones say it once",
+    },
     // --- archives
     // --- exec, top, stats
     // --- life: logs, events, ps
