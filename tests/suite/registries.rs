@@ -52,7 +52,13 @@ fn an_image_goes_to_a_registry_and_comes_back_with_its_digest() {
     let (one, two) = (registry.name("lab/hello:1"), registry.name("other"));
     named(&lab, "hello-world", &one);
     let digest = HubStore::of(&lab).descriptor("hello-world")["digest"].as_str().unwrap().to_owned();
-    let first = lab.rdock(["push", &one]).ok();
+    let (first, events) = lab.traced(["push", &one]);
+    let first = first.ok();
+    let ops: Vec<&str> = events.iter().map(|e| e.op.as_str()).filter(|op| op.starts_with("registry.")).collect();
+    let blob = ["registry.blob.head", "registry.upload.begin", "registry.blob.put"];
+    // The layer, the config, the manifest, the index: parts first, the name last.
+    let told = [&["registry.base.get"][..], &blob, &blob, &["registry.manifest.put"; 2]].concat();
+    assert_eq!(ops, told);
     assert!(first.stdout.starts_with(&format!("The push refers to repository [{}]\n", registry.name("lab/hello"))));
     assert!(first.stdout.contains(": Preparing\n") && first.stdout.contains(": Pushed\n"), "{first:?}");
     assert_eq!(pushed(&first), digest);
