@@ -6,7 +6,7 @@ use super::verb::{Verb, print, tell};
 use super::{Context, credentials};
 use crate::client::auth::{AuthConfig, LoggedIn};
 use crate::client::credentials::{DOCKER_SERVER, Kept, host_of, server_of};
-use crate::client::terminal;
+use crate::client::terminal::{self, Quiet};
 use std::io::{self, IsTerminal as _, Read as _};
 
 /// Logs in to a registry.
@@ -192,12 +192,14 @@ impl Login {
 
 /// A line from the person.
 async fn asked(prompt: &str, hidden: bool) -> Result<String, Failure> {
+    let unread = |e| Failure::new(format!("cannot read from the terminal: {e}"));
+    let quiet = if hidden { Some(Quiet::enter().map_err(unread)?) } else { None };
     print(prompt)?;
-    let typed = terminal::line(hidden).await;
-    if hidden {
+    let typed = terminal::line().await;
+    if quiet.is_some() {
         print("\n")?;
     }
-    match typed.map_err(|e| Failure::new(format!("cannot read from the terminal: {e}")))? {
+    match typed.map_err(unread)? {
         Some(text) => Ok(text),
         None => Err(Failure::silent(INTERRUPTED)),
     }

@@ -50,16 +50,14 @@ fn restore() {
     }
 }
 
-/// A line from the terminal at standard input, without its end; none when the person interrupts. `hidden`: what is
-/// typed is not shown (termios(3), `ECHO`).
-pub async fn line(hidden: bool) -> io::Result<Option<String>> {
-    let _quiet = if hidden { Some(Quiet::enter()?) } else { None };
+/// A line from the terminal at standard input, without its end; none when the person interrupts, so that the terminal
+/// can be given back before the process ends.
+pub async fn line() -> io::Result<Option<String>> {
     let reading = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
         io::stdin().read_line(&mut text).map(|read| (read, text))
     });
     tokio::select! {
-        // The terminal must be given back before the process ends.
         caught = tokio::signal::ctrl_c() => caught.map(|()| None),
         read = reading => match read.map_err(io::Error::other)?? {
             (0, _) => Ok(None),
@@ -68,11 +66,13 @@ pub async fn line(hidden: bool) -> io::Result<Option<String>> {
     }
 }
 
-/// A terminal that does not show what is typed.
-struct Quiet(Termios);
+/// A terminal that does not show what is typed (termios(3), `ECHO`), until this is dropped. To be entered before the
+/// person is asked: whoever types fast would see the first letters.
+#[must_use]
+pub struct Quiet(Termios);
 
 impl Quiet {
-    fn enter() -> io::Result<Quiet> {
+    pub fn enter() -> io::Result<Quiet> {
         let saved = termios::tcgetattr(io::stdin())?;
         let mut quiet = saved.clone();
         quiet.local_flags.remove(termios::LocalFlags::ECHO);

@@ -5,6 +5,7 @@ use super::support::docker_registry::{DockerRegistry, Kind};
 use super::support::hub::HubStore;
 use super::support::lab::run;
 use super::support::need::Need;
+use super::support::terminal::Terminal;
 use super::support::{Answer, Lab, need};
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -157,6 +158,15 @@ fn a_login_is_kept_and_never_told() {
     lab.rdock(["logout", server]).is(0, &words, "");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\n\t\"auths\": {}\n}");
     let _ = lab.rdock(["pull", &name]).fails(1, "no basic auth credentials");
+    let mut terminal = Terminal::rdock(&lab, &["login", server], 24, 80);
+    terminal.expect("Username: ");
+    terminal.send("me\r");
+    terminal.expect("Password: ");
+    terminal.send("hunter2\r");
+    let (status, screen) = terminal.end();
+    assert_eq!(status, 0, "{screen}");
+    assert!(screen.contains("Login Succeeded") && !screen.contains("hunter2"), "{screen}");
+    let _ = lab.rdock(["logout", server]).ok();
     let asked = docker(&lab, &["login", "-u", "me", "-p", "hunter2", server]).ok();
     assert_eq!(asked.stdout, "Login Succeeded\n");
     let _ = lab.rdock(["pull", &name]).ok();
