@@ -18,6 +18,7 @@ mod suite {
     mod homes;
     mod hub;
     mod images;
+    mod life;
     mod logs;
     mod look;
     mod registries;

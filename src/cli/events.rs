@@ -1,12 +1,13 @@
 //! `rdock events`: what happens in the engine, while it happens.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::filter::{self, Condition};
 use super::format::{self, WHOLE_HELP};
 use super::template::Value as Data;
 use super::verb::{Verb, print};
-use super::{Context, moment};
+use crate::client::moment;
 use serde_json::Value;
 
 /// Listens to events.

@@ -1,11 +1,12 @@
 //! `rdock logs`: what a container has written.
 
+use super::Context;
 use super::args::Arity;
 use super::error::Failure;
 use super::start::text;
 use super::verb::Verb;
-use super::{Context, moment};
 use crate::client::Logs as Wanted;
+use crate::client::moment;
 use crate::client::stream::{Carry, carry};
 use serde_json::Value;
 
@@ -36,6 +37,7 @@ pub struct Logs {
 
 impl Verb for Logs {
     const NAME: &'static str = "logs";
+    const ALIASES: &'static [&'static str] = &["container logs", "logs"];
     const ABOUT: &'static str = "Fetch the logs of a container";
     const USAGE: &'static str = "[OPTIONS] CONTAINER";
     const ARITY: Arity = Arity::Exactly(1);

@@ -45,6 +45,8 @@ mod port;
 mod ps;
 mod pull;
 mod push;
+mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
@@ -60,7 +62,6 @@ mod unpause;
 mod version;
 mod wait;
 
-use crate::client::moment;
 pub use context::{Context, Processes};
 use error::Failure;
 use std::ffi::OsString;
@@ -114,6 +115,8 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<logs::Logs>(),
             Entry::of::<pause::Pause>(),
             Entry::of::<port::Port>(),
+            Entry::of::<rename::Rename>(),
+            Entry::of::<restart::Restart>(),
             Entry::of::<rm::Rm>(),
             Entry::of::<rmi::Rmi>(),
             Entry::of::<start::Start>(),

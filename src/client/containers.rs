@@ -128,6 +128,24 @@ impl Client {
         self.call(Call::post(format!("/containers/{}/stop", segment(id))).query(query)).await.map(drop)
     }
 
+    /// `POST /containers/{id}/restart`; as [`Client::container_stop`], then it is started.
+    pub async fn container_restart(
+        &self,
+        id: &str,
+        signal: Option<&str>,
+        seconds: Option<i64>,
+    ) -> Result<(), ClientError> {
+        let seconds = seconds.map(|s| s.to_string());
+        let query = Query::new().maybe("signal", signal).maybe("t", seconds.as_deref());
+        self.call(Call::post(format!("/containers/{}/restart", segment(id))).query(query)).await.map(drop)
+    }
+
+    /// `POST /containers/{id}/rename`
+    pub async fn container_rename(&self, id: &str, name: &str) -> Result<(), ClientError> {
+        let query = Query::new().with("name", name);
+        self.call(Call::post(format!("/containers/{}/rename", segment(id))).query(query)).await.map(drop)
+    }
+
     /// `DELETE /containers/{id}`
     pub async fn container_remove(&self, id: &str, force: bool, volumes: bool, link: bool) -> Result<(), ClientError> {
         let query = Query::new().flag("force", force).flag("link", link).flag("v", volumes);

@@ -83,8 +83,12 @@ impl Client {
     /// Connects, and agrees on a version. `Err(NotRunning)` when nobody listens.
     pub async fn connect(endpoint: &Endpoint) -> Result<Client, ClientError> {
         let client = Client { endpoint: endpoint.clone(), version: Cell::new(version::MAX), idle: RefCell::new(None) };
-        *client.idle.borrow_mut() = Some(client.dial().await?);
-        let headers = client.ping().await?;
+        let headers = match client.greet().await {
+            // A daemon that is on its way out may take a connection that it does not serve any more: the next one is
+            // refused, or is another daemon's.
+            Err(ClientError::Lost { .. }) => client.greet().await?,
+            greeted => greeted?,
+        };
         if let Some(theirs) = headers.get("api-version").and_then(|v| v.to_str().ok()) {
             let agreed = theirs.parse::<ApiVersion>().map_err(|_| ClientError::TooOld(theirs.to_owned()))?.agreed();
             if agreed < version::MIN {
@@ -107,6 +111,11 @@ impl Client {
 
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    async fn greet(&self) -> Result<HeaderMap, ClientError> {
+        *self.idle.borrow_mut() = Some(self.dial().await?);
+        self.ping().await
     }
 
     async fn ping(&self) -> Result<HeaderMap, ClientError> {

@@ -22,9 +22,14 @@ pub fn seconds_since(at: &str) -> u64 {
 
 /// Whole seconds from one time to a later one; 0 for what is no time.
 pub fn seconds_between(from: &str, to: &str) -> u64 {
+    nanos_between(from, to) / 1_000_000_000
+}
+
+/// Nanoseconds from one time to a later one; 0 for what is no time.
+pub fn nanos_between(from: &str, to: &str) -> u64 {
     let parse = |at| OffsetDateTime::parse(at, &Rfc3339).ok();
-    let span = parse(from).zip(parse(to)).map_or(0, |(from, to)| (to - from).whole_seconds());
-    u64::try_from(span).unwrap_or(0)
+    let span = parse(from).zip(parse(to)).map_or(0, |(from, to)| (to - from).whole_nanoseconds());
+    u64::try_from(span.max(0)).unwrap_or(u64::MAX)
 }
 
 /// A span of time in a few words, with the steps that Docker's clients and servers use.

@@ -27,6 +27,16 @@ pub enum ContainerError {
     Filter(String),
     #[error("{0}")]
     Start(StartFailure),
+    #[error("Neither old nor new names may be empty")]
+    NoNewName,
+    #[error("Renaming a container with the same name as its current name")]
+    SameName,
+    #[error("Error when allocating new name: {0}")]
+    NewName(NameError),
+    #[error("strconv.Atoi: parsing {0:?}: invalid syntax")]
+    NoNumber(String),
+    #[error("unrecognized filter value for health: {0}")]
+    NoHealth(String),
     #[error("container {0} is already running")]
     AlreadyStarted(String),
     #[error("container {0} is already stopped")]
@@ -126,7 +136,10 @@ impl ContainerError {
         match self {
             Lookup(LookupError::NoSuch(_)) => ErrorKind::NotFound,
             Lookup(LookupError::Ambiguous(_)) | Filter(_) | Name(NameError::Invalid(_)) => ErrorKind::BadParameter,
-            Name(NameError::Taken { .. }) => ErrorKind::Conflict,
+            Name(NameError::Taken { .. }) | NewName(NameError::Taken { .. }) => ErrorKind::Conflict,
+            NewName(NameError::Invalid(_)) | NoNewName | SameName | NoNumber(_) | NoHealth(_) => {
+                ErrorKind::BadParameter
+            }
             Image(error) => error.kind,
             Spec(error) => error.kind(),
             LogOption(_) => ErrorKind::BadParameter,

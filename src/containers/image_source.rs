@@ -38,4 +38,7 @@ pub trait ImageSource: Send + Sync {
 
     /// A container of the image `id` is gone: what only it needed may go too.
     fn released<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()>;
+
+    /// Bytes of all its layers, unpacked; 0 when it is not there any more.
+    fn size(&self, id: &str) -> u64;
 }

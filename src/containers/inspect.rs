@@ -24,7 +24,7 @@ pub fn document(record: &Record, bundle: &Bundle) -> Value {
         "HostsPath": bundle.hosts(),
         "LogPath": bundle.log(),
         "Name": format!("/{}", record.name),
-        "RestartCount": 0,
+        "RestartCount": record.state.restart_count,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
@@ -41,7 +41,7 @@ pub fn document(record: &Record, bundle: &Bundle) -> Value {
 
 fn state(record: &Record) -> Value {
     let state = &record.state;
-    json!({
+    let mut shown = json!({
         "Status": state.status,
         "Running": state.status.is_up(),
         "Paused": state.status == Status::Paused,
@@ -53,7 +53,11 @@ fn state(record: &Record) -> Value {
         "Error": state.error,
         "StartedAt": state.started_at,
         "FinishedAt": state.finished_at,
-    })
+    });
+    if let (Some(health), Some(shown)) = (&state.health, shown.as_object_mut()) {
+        shown.insert("Health".into(), json!(health));
+    }
+    shown
 }
 
 fn graph_driver(record: &Record, bundle: &Bundle) -> Value {

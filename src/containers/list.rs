@@ -19,7 +19,9 @@ pub struct ListOptions {
     pub all: bool,
     /// The youngest so many, whether they run or not.
     pub limit: Option<usize>,
-    /// `id`, `name`, `status`, `label`, `ancestor`, `exited`: a container is listed if for each key one value fits
+    /// With the bytes that each takes.
+    pub size: bool,
+    /// See [`check`] for the keys: a container is listed if for each key one value fits
     /// (for `label`: all values).
     pub filters: BTreeMap<String, Vec<String>>,
 }
@@ -32,14 +34,18 @@ pub fn summaries(records: Vec<Arc<Record>>, options: &ListOptions) -> Result<Vec
     for (key, values) in &options.filters {
         check(key, values)?;
     }
-    let by_status = options.filters.contains_key("status") || options.filters.contains_key("exited");
-    let all = options.all || options.limit.is_some() || by_status;
+    let by_status = ["status", "exited"].iter().any(|key| options.filters.contains_key(*key));
     let mut records = records;
     records.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    let beside =
+        Beside { before: moment_of(&records, options, "before")?, since: moment_of(&records, options, "since")? };
+    let relative = beside.before.is_some() || beside.since.is_some();
+    let all = options.all || options.limit.is_some() || by_status || relative;
     let limit = options.limit.unwrap_or(usize::MAX);
     Ok(records
         .iter()
         .filter(|r| all || r.state.status.is_up())
+        .filter(|r| beside.fits(r))
         .filter(|r| options.filters.iter().all(|(key, values)| fits(r, key, values)))
         .take(limit)
         .map(|r| summary(r))
@@ -47,33 +53,79 @@ pub fn summaries(records: Vec<Arc<Record>>, options: &ListOptions) -> Result<Vec
 }
 
 fn check(key: &str, values: &[String]) -> Result<(), ContainerError> {
-    let known = matches!(key, "id" | "name" | "status" | "label" | "ancestor" | "exited");
-    if !known {
+    if !KEYS.contains(&key) {
         return Err(ContainerError::Filter(key.into()));
     }
-    let wrong = |value: &&String| match key {
-        "status" => value.parse::<Status>().is_err(),
-        "exited" => value.parse::<i64>().is_err(),
-        _ => false,
-    };
-    match values.iter().find(wrong) {
-        Some(value) => Err(ContainerError::Filter(format!("{key}={value}"))),
-        None => Ok(()),
+    for value in values {
+        match key {
+            "status" if value.parse::<Status>().is_err() => {
+                return Err(ContainerError::Filter(format!("{key}={value}")));
+            }
+            "exited" if value.parse::<i64>().is_err() => return Err(ContainerError::NoNumber(value.clone())),
+            "health" if !HEALTH.contains(&value.as_str()) => return Err(ContainerError::NoHealth(value.clone())),
+            "is-task" if !matches!(value.as_str(), "true" | "false" | "1" | "0") => {
+                return Err(ContainerError::Filter(format!("{key}={value}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+const KEYS: [&str; 16] = [
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "label!",
+];
+const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
+/// Created before or after another container.
+struct Beside {
+    before: Option<String>,
+    since: Option<String>,
+}
+
+impl Beside {
+    fn fits(&self, record: &Record) -> bool {
+        self.before.as_ref().is_none_or(|at| record.created < *at)
+            && self.since.as_ref().is_none_or(|at| record.created > *at)
     }
 }
 
+/// When the container that the filter names was created.
+fn moment_of(records: &[Arc<Record>], options: &ListOptions, key: &str) -> Result<Option<String>, ContainerError> {
+    let Some(name) = options.filters.get(key).and_then(|values| values.first()) else { return Ok(None) };
+    let id = super::names::find(records.iter().map(|r| (r.id.as_str(), r.name.as_str())), name)?;
+    Ok(records.iter().find(|r| r.id == id).map(|r| r.created.clone()))
+}
+
 fn fits(record: &Record, key: &str, values: &[String]) -> bool {
-    let label = |wanted: &String| {
-        let (name, value) = wanted.split_once('=').map_or((wanted.as_str(), None), |(n, v)| (n, Some(v)));
-        let own = record.config.labels.as_ref().and_then(|labels| labels.get(name));
-        own.is_some_and(|own| value.is_none_or(|v| v == own))
-    };
     let any = |test: &dyn Fn(&str) -> bool| values.iter().any(|v| test(v));
     match key {
-        "label" => values.iter().all(label),
+        "label" => values.iter().all(|wanted| label_fits(record, wanted)),
         "id" => any(&|v| record.id.starts_with(v)),
         "name" => any(&|v| name_fits(&record.name, v)),
         "status" => any(&|v| v == record.state.status.name()),
+        "label!" => !values.iter().any(|wanted| label_fits(record, wanted)),
+        "health" => any(&|v| v == record.state.health_word()),
+        "network" => any(&|v| v == network_name(&record.config)),
+        "expose" | "publish" => any(&|v| port_fits(record, key, v)),
+        "volume" => any(&|v| volume_fits(record, v)),
+        "is-task" => any(&|v| matches!(v, "false" | "0")),
+        "before" | "since" | "isolation" => true,
         "exited" => any(&|v| {
             record.state.status == Status::Exited && v.parse::<i64>().is_ok_and(|code| code == record.state.exit_code)
         }),
@@ -88,6 +140,39 @@ fn fits(record: &Record, key: &str, values: &[String]) -> bool {
         }),
         _ => false,
     }
+}
+
+/// `80`, `80/tcp`, `80-90/udp`: a port that the container exposes, or that the host passes on to it.
+fn port_fits(record: &Record, key: &str, wanted: &str) -> bool {
+    let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else { return false };
+    let fits = |port: &str| {
+        let (number, own) = port.split_once('/').unwrap_or((port, "tcp"));
+        own == protocol && number.parse().is_ok_and(|n: u16| (first..=last).contains(&n))
+    };
+    let host = record.config.host_config.as_ref();
+    match key {
+        "publish" => host.and_then(|h| h.port_bindings.as_ref()).into_iter().flatten().any(|(port, _)| fits(port)),
+        _ => record.config.exposed_ports.iter().flatten().any(|port| fits(port)),
+    }
+}
+
+/// The name of a volume, or a place in the container or on the host.
+fn volume_fits(record: &Record, wanted: &str) -> bool {
+    let host = record.config.host_config.as_ref();
+    let binds =
+        host.and_then(|h| h.binds.as_ref()).into_iter().flatten().any(|b| b.split(':').take(2).any(|p| p == wanted));
+    let mounts = host.and_then(|h| h.mounts.as_ref()).into_iter().flatten();
+    let named = |value: &Option<String>| value.as_deref() == Some(wanted);
+    binds || mounts.into_iter().any(|m| named(&m.source) || named(&m.target))
+}
+
+/// `key` or `key=value`
+pub fn label_fits(record: &Record, wanted: &str) -> bool {
+    let (name, value) = wanted.split_once('=').map_or((wanted, None), |(n, v)| (n, Some(v)));
+    let own = record.config.labels.as_ref().and_then(|labels| labels.get(name));
+    own.is_some_and(|own| value.is_none_or(|v| v == own))
 }
 
 /// Part of the name; `^` before it and `$` behind it hold it to the beginning and the end.
@@ -140,10 +225,17 @@ fn command(argv: &[String]) -> String {
 
 /// `Up 3 minutes`, `Exited (0) 2 seconds ago`
 pub fn status(state: &State) -> String {
+    use super::health::Status::Starting;
     let since = |at: &str| in_words(seconds_since(at));
     match state.status {
         Status::Created => "Created".into(),
-        Status::Running => format!("Up {}", since(&state.started_at)),
+        Status::Running => {
+            let health = state.health.as_ref().map(|health| match health.status {
+                Starting => " (health: starting)".to_owned(),
+                other => format!(" ({})", other.name()),
+            });
+            format!("Up {}{}", since(&state.started_at), health.unwrap_or_default())
+        }
         Status::Paused => format!("Up {} (Paused)", since(&state.started_at)),
         Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(&state.finished_at)),
         Status::Removing => "Removal In Progress".into(),
@@ -215,10 +307,15 @@ mod tests {
 
     #[test]
     fn unknown_filters_are_refused() {
-        for (key, value) in [("colour", "red"), ("status", "up"), ("exited", "x")] {
+        for (key, value, words) in [
+            ("colour", "red", "invalid filter 'colour'"),
+            ("status", "up", "invalid filter 'status=up'"),
+            ("exited", "x", "strconv.Atoi: parsing \"x\": invalid syntax"),
+            ("before", "nosuch", "No such container: nosuch"),
+        ] {
             let filters = [(key.to_owned(), vec![value.to_owned()])].into();
             let options = ListOptions { filters, ..Default::default() };
-            assert!(summaries(vec![], &options).unwrap_err().to_string().starts_with("invalid filter"));
+            assert_eq!(summaries(vec![], &options).unwrap_err().to_string(), words);
         }
     }
 

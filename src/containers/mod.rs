@@ -1,7 +1,8 @@
 //! A container's life: from what a client asks for to a process, and to its end.
 //!
 //! - [`Containers`] (`service`): the commands, safe against each other and against crashes.
-//! - [`spec`], [`accounts`], [`state`], [`names`], [`list`], [`inspect`], `execs`, `ending`: pure; values in, values out.
+//! - [`spec`], [`accounts`], [`state`], [`names`], [`list`], [`inspect`], `execs`, `ending`, `restart`, `health`: pure;
+//!   values in, values out.
 //! - `logs`: reads what a container has written. [`layers`]: reads a file of an image without mounting it.
 //! - [`store`]: what is on disk. [`shim_client`]: the connection to the process that holds a container.
 
@@ -10,6 +11,7 @@ mod clock;
 mod ending;
 mod error;
 mod execs;
+mod health;
 mod image_source;
 pub mod inspect;
 pub mod layers;
@@ -17,6 +19,7 @@ pub mod list;
 mod logs;
 pub mod names;
 mod processes;
+mod restart;
 pub mod service;
 pub mod shim_client;
 pub mod size;

@@ -3,15 +3,22 @@
 //! ```text
 //!            start                    exit
 //!  created ────────▶ running ─────────────────▶ exited ──┐
-//!     │              │  ▲  ▲          start       │       │ remove
-//!     │        pause ▼  │  └───────────┬──────────┘       ▼
-//!     │             paused          dead ───────────▶ removing ──▶ (gone)
-//!     └──────────────────────────────────────────────────▲
+//!     │              │  ▲  ▲ │        start       │ ▲     │ remove
+//!     │        pause ▼  │  └─┼─────────┬──────────┘ │     ▼
+//!     │             paused   │ exit  dead ──────────┼▶ removing ──▶ (gone)
+//!     │                      ▼                      │     ▲
+//!     │         (start) ◀ restarting ───────────────┘     │
+//!     │                              stop                 │
+//!     └───────────────────────────────────────────────────┘
 //! ```
+//!
+//! `restarting` is a container that has ended and that its restart policy starts again in a moment: it has no process
+//! and counts as running.
 //!
 //! `dead` is a container whose end nobody saw (its shim was killed): its writable layer is whole, so it can be
 //! started again or removed. Only what was observed is written down: a signal that was sent changes nothing.
 
+use super::health::Health;
 use serde::{Deserialize, Serialize};
 
 /// Docker's "never" in `FinishedAt` and `StartedAt`.
@@ -75,7 +82,7 @@ impl Status {
             (Created | Paused | Restarting | Exited | Dead, Running)
                 | (Running, Paused)
                 | (Running | Paused | Restarting, Exited | Dead)
-                | (Running | Exited, Restarting)
+                | (Running | Paused | Exited | Dead, Restarting)
                 | (Created | Exited | Dead, Removing)
                 | (Removing, Dead)
         )
@@ -121,6 +128,15 @@ pub struct State {
     /// RFC 3339 with nanoseconds, UTC; [`NEVER`] if it was not.
     pub started_at: String,
     pub finished_at: String,
+    /// How often its restart policy has started it again since somebody started it.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// Somebody asked for its end: no policy but `always` after a restart of the daemon starts it again.
+    #[serde(default)]
+    pub stopped_by_hand: bool,
+    /// What its health check has found; none: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl Default for State {
@@ -133,6 +149,9 @@ impl Default for State {
             oom_killed: false,
             started_at: NEVER.into(),
             finished_at: NEVER.into(),
+            restart_count: 0,
+            stopped_by_hand: false,
+            health: None,
         }
     }
 }
@@ -145,8 +164,38 @@ impl State {
         self.status = to;
         if !to.is_live() {
             self.pid = 0;
+            self.health.iter_mut().for_each(Health::ended);
         }
         Ok(())
+    }
+
+    /// `none`, `starting`, `healthy`, `unhealthy`
+    pub fn health_word(&self) -> &'static str {
+        self.health.as_ref().map_or("none", |health| health.status.name())
+    }
+
+    /// Somebody starts it: whatever its policy has counted so far is over.
+    pub fn begun_by_hand(&mut self) {
+        self.restart_count = 0;
+        self.stopped_by_hand = false;
+    }
+
+    /// The container's process has ended, and the policy starts it again.
+    pub fn restarting(&mut self, code: i64, oom_killed: bool, at: &str) -> Result<(), IllegalTransition> {
+        self.become_(Status::Restarting)?;
+        self.exit_code = code;
+        self.oom_killed = oom_killed;
+        self.finished_at = at.into();
+        self.restart_count = self.restart_count.saturating_add(1);
+        Ok(())
+    }
+
+    /// It is not started again after all.
+    pub fn not_restarted(&mut self) -> Result<(), IllegalTransition> {
+        match self.status {
+            Status::Restarting => self.become_(Status::Exited),
+            from => Err(IllegalTransition { from, to: Status::Exited }),
+        }
     }
 
     /// The container's process has become the command.
@@ -188,13 +237,13 @@ impl State {
         Ok(())
     }
 
-    /// The container was started and ended while there was no daemon to see it; the shim's record tells of it.
-    pub fn ended_unseen(&mut self, code: i64, oom_killed: bool, at: &str) -> Result<(), IllegalTransition> {
-        if !self.status.is_up() {
-            // Its pid was never known; any number does until the next line takes it away.
-            self.started(1, at)?;
+    /// The container was started while there was no daemon to see it; the shim's record of its end tells of it.
+    pub fn started_unseen(&mut self, at: &str) -> Result<(), IllegalTransition> {
+        match self.status.is_live() {
+            true => Ok(()),
+            // Its pid was never known; any number does until the end takes it away.
+            false => self.started(1, at),
         }
-        self.exited(code, oom_killed, at)
     }
 
     /// The container's process has ended, and nobody saw how.
@@ -234,6 +283,9 @@ mod tests {
         StartFailed,
         Exited(i64),
         Lost,
+        Restarting(i64),
+        NotRestarted,
+        ByHand,
         Removing,
         RemovalFailed,
     }
@@ -244,6 +296,9 @@ mod tests {
             Just(Event::StartFailed),
             (0..256i64).prop_map(Event::Exited),
             Just(Event::Lost),
+            (0..256i64).prop_map(Event::Restarting),
+            Just(Event::NotRestarted),
+            Just(Event::ByHand),
             Just(Event::Removing),
             Just(Event::RemovalFailed),
         ]
@@ -258,6 +313,12 @@ mod tests {
             }
             Event::Exited(code) => state.exited(*code, false, "t2"),
             Event::Lost => state.lost("lost", "t3"),
+            Event::Restarting(code) => state.restarting(*code, false, "t4"),
+            Event::NotRestarted => state.not_restarted(),
+            Event::ByHand => {
+                state.begun_by_hand();
+                Ok(())
+            }
             Event::Removing => state.removing(),
             Event::RemovalFailed => state.removal_failed("disk"),
         }
@@ -292,6 +353,32 @@ mod tests {
             }
             let json = serde_json::to_string(&state).unwrap();
             prop_assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
+        }
+
+        #[test]
+        fn restarts_are_counted_until_somebody_starts_it(events in prop::collection::vec(event(), 0..40)) {
+            let (mut state, mut count) = (State::default(), 0);
+            for event in events {
+                let done = apply(&mut state, &event).is_ok();
+                match event {
+                    Event::Restarting(_) if done => count += 1,
+                    Event::ByHand => count = 0,
+                    _ => {}
+                }
+                prop_assert_eq!(state.restart_count, count);
+            }
+        }
+
+        #[test]
+        fn what_restarts_is_up_and_has_no_process(events in prop::collection::vec(event(), 0..40)) {
+            let mut state = State::default();
+            for event in events {
+                let _ = apply(&mut state, &event);
+                if state.status == Status::Restarting {
+                    prop_assert!(state.status.is_up() && !state.status.is_live() && state.pid == 0);
+                    prop_assert_ne!(state.finished_at.as_str(), NEVER);
+                }
+            }
         }
 
         #[test]

@@ -52,6 +52,10 @@ impl ImageSource for LocalImages {
             }
         })
     }
+
+    fn size(&self, id: &str) -> u64 {
+        self.0.get(id).map_or(0, |image| self.0.size(&image))
+    }
 }
 
 /// The containers of this host, for the images that they were made of.

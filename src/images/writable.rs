@@ -80,8 +80,25 @@ impl WritableLayers {
     /// # Errors
     /// What the first call that failed answered; it can be taken up again.
     pub fn remove(&self, parent: &Path, name: &str) -> Result<Removal, WritableLayerError> {
+        self.remove_because(parent, name, "the container is removed, and its writable layer with it")
+    }
+
+    /// Overlayfs' scratch directory of a layer that was mounted `volatile` before: what it has left there refuses a
+    /// second mount, since after a crash of the machine the layer may be broken (overlayfs, Volatile mount). There was
+    /// no crash: this daemon has seen the container end.
+    ///
+    /// # Errors
+    /// As for [`WritableLayers::remove`] and [`WritableLayers::make`].
+    pub fn renew_work(&self, parent: &Path, name: &str) -> Result<(), WritableLayerError> {
+        if !parent.join(name).join("work/incompat").exists() {
+            return Ok(());
+        }
+        self.remove_because(parent, name, "overlayfs refuses what an earlier volatile mount has left here")?;
+        self.make_dir(&parent.join(name), 0o700, "overlayfs prepares files here before they show")
+    }
+
+    fn remove_because(&self, parent: &Path, name: &str, why: &'static str) -> Result<Removal, WritableLayerError> {
         let failed = |errno| WritableLayerError { step: "delete", path: parent.join(name), errno };
-        let why = "the container is removed, and its writable layer with it";
         because(Actor::Layer, why, || match Dir::open(&*self.kernel, parent) {
             Ok(parent) => remove_tree(&parent, Path::new(name)).map_err(errno_of),
             Err(Errno::ENOENT) => Ok(Removal::default()),

@@ -36,6 +36,8 @@ pub enum Request {
     Exec(Box<Exec>),
     /// Window size of such a process's terminal (columns, rows).
     ResizeExec { id: String, width: u16, height: u16 },
+    /// Signal number to such a process.
+    KillExec { id: String, signal: i32 },
     /// Asks for the processes that [`Request::Exec`] has started and that still run: [`Reply::Execs`] (a daemon that
     /// was restarted).
     Execs,

@@ -331,6 +331,10 @@ impl<'k, K: Kernel> Shim<'k, K> {
                 }
                 None => refused("the process has no terminal"),
             },
+            Request::KillExec { id, signal } => match self.sessions.pid(&id) {
+                Some(pid) => self.done(&Call::Kill { pid, sig: signal }, "the signal goes to a process that was added"),
+                None => refused("the process has ended"),
+            },
             Request::Execs => Reply::Execs { running: self.sessions.running() },
             Request::Resize { width, height } => {
                 let tty = self.is_terminal();

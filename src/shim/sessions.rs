@@ -132,6 +132,11 @@ impl Sessions {
         }
     }
 
+    /// The process of one that has not been waited for: its number can't be somebody else's.
+    pub(super) fn pid(&self, id: &str) -> Option<i32> {
+        self.0.iter().find(|s| s.id == id && s.ended.is_none()).map(|s| s.pid)
+    }
+
     /// The terminal of one of them.
     pub(super) fn terminal(&self, id: &str) -> Option<Fd> {
         let session = self.0.iter().find(|s| s.id == id && s.tty)?;

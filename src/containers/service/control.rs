@@ -2,6 +2,7 @@
 
 use super::super::shim_client::ShimError;
 use super::super::spec::signal;
+use super::super::state::Status;
 use super::*;
 use crate::shim::protocol::Request;
 use std::time::Duration;
@@ -17,6 +18,11 @@ impl Containers {
     pub async fn kill(&self, id_or_name: &str, signal: &str) -> Result<(), ContainerError> {
         let entry = self.inner.find(id_or_name)?;
         let signal = signal::parse(if signal.is_empty() { "KILL" } else { signal })?;
+        let own = entry.record().config.stop_signal.clone().filter(|s| !s.is_empty());
+        // As moby has it: without a stop signal of its own every signal may be meant to end it.
+        if signal == libc::SIGKILL || own.is_none_or(|own| signal::parse(&own).is_ok_and(|own| own == signal)) {
+            self.inner.by_hand(&entry).await;
+        }
         match self.inner.send(&entry, signal).await {
             Err(ShimError::Gone) => {
                 Err(ContainerError::CantKill { asked: id_or_name.to_owned(), id: entry.id.clone() })
@@ -26,14 +32,19 @@ impl Containers {
     }
 
     /// Asks the container to end (its stop signal, SIGTERM by default), and kills it when it does not in time.
-    /// `patience`: none: the container's own, else 10 s.
+    /// `signal` and `patience`: none: the container's own, else SIGTERM and 10 s.
     ///
     /// # Errors
-    /// [`ContainerError::AlreadyStopped`] (nothing to do).
-    pub async fn stop(&self, id_or_name: &str, patience: Option<Duration>) -> Result<(), ContainerError> {
+    /// [`ContainerError::AlreadyStopped`] (nothing to do); a signal that is none.
+    pub async fn stop(
+        &self,
+        id_or_name: &str,
+        signal: Option<&str>,
+        patience: Option<Duration>,
+    ) -> Result<(), ContainerError> {
         let entry = self.inner.find(id_or_name)?;
-        let inner = self.inner.clone();
-        to_the_end(async move { inner.stop(&entry, patience).await }).await
+        let (inner, signal) = (self.inner.clone(), signal.map(str::to_owned));
+        to_the_end(async move { inner.stop(&entry, signal.as_deref(), patience).await }).await
     }
 
     /// Gives the container's terminal the size of the client's window.
@@ -72,15 +83,60 @@ impl Inner {
         }
     }
 
-    async fn stop(&self, entry: &Entry, patience: Option<Duration>) -> Result<(), ContainerError> {
-        let mut life = entry.life.subscribe();
-        if !life.borrow().up {
+    /// Somebody wants its end: its restart policy must know before it comes.
+    pub(super) async fn by_hand(&self, entry: &Entry) {
+        let marked = self.note(entry, |record| {
+            record.state.stopped_by_hand = true;
+            Ok(())
+        });
+        let _ = marked.await;
+    }
+
+    async fn stop(
+        &self,
+        entry: &Entry,
+        signal: Option<&str>,
+        patience: Option<Duration>,
+    ) -> Result<(), ContainerError> {
+        if !entry.life.borrow().up {
             return Err(ContainerError::AlreadyStopped(entry.id.clone()));
         }
+        self.by_hand(entry).await;
+        if entry.record().state.status == Status::Restarting {
+            // Who starts it again holds the lock: afterwards it runs, or nobody starts it any more.
+            let _command = entry.command.lock().await;
+            return self.stop_locked(entry, signal, patience).await;
+        }
+        self.stop_running(entry, signal, patience).await
+    }
+
+    /// The caller holds the `command` lock.
+    pub(super) async fn stop_locked(
+        &self,
+        entry: &Entry,
+        signal: Option<&str>,
+        patience: Option<Duration>,
+    ) -> Result<(), ContainerError> {
+        self.by_hand(entry).await;
+        if entry.record().state.status == Status::Restarting {
+            self.not_restarted(entry).await;
+            self.tell(&entry.record(), "stop", []);
+            return Ok(());
+        }
+        self.stop_running(entry, signal, patience).await
+    }
+
+    async fn stop_running(
+        &self,
+        entry: &Entry,
+        signal: Option<&str>,
+        patience: Option<Duration>,
+    ) -> Result<(), ContainerError> {
+        let mut life = entry.life.subscribe();
         let config = entry.record().config.clone();
-        let own = config.stop_timeout.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+        let own = config.stop_timeout.map(seconds_of_patience);
         let patience = patience.or(own).unwrap_or(STOP_PATIENCE);
-        let asked = config.stop_signal.as_deref().filter(|s| !s.is_empty()).unwrap_or("SIGTERM");
+        let asked = signal.or(config.stop_signal.as_deref()).filter(|s| !s.is_empty()).unwrap_or("SIGTERM");
         for (signal, patience) in [(signal::parse(asked)?, patience), (libc::SIGKILL, STOP_PATIENCE)] {
             match self.send(entry, signal).await {
                 Ok(()) | Err(ShimError::Gone | ShimError::Refused(_)) => {}
@@ -93,4 +149,9 @@ impl Inner {
         }
         Err(ContainerError::DoesNotEnd(entry.id.clone()))
     }
+}
+
+/// Less than none is for ever.
+pub(super) fn seconds_of_patience(seconds: i64) -> Duration {
+    u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs)
 }

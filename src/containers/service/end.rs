@@ -2,15 +2,40 @@
 
 use super::super::clock::{now, seconds_between};
 use super::super::ending::{self, End};
+use super::super::restart::{Policy, Run};
 use super::super::shim_client::{Ended, ShimProcess};
 use super::super::state::LOST_EXIT_CODE;
 use super::*;
 use crate::shim::protocol::ExitRecord;
 use crate::trace::{self, Actor};
 use serde_json::json;
+use std::sync::atomic::Ordering;
 
 /// What is kept as the error of a container whose shim is gone.
 const LOST: &str = "its shim was killed, and nobody saw how the container ended";
+
+/// Writes the end down; the answer is how long until its policy starts it again.
+fn note_in(
+    record: &mut Record,
+    exit: Option<&ExitRecord>,
+    before: Option<Duration>,
+    kept: bool,
+) -> Result<Option<Duration>, IllegalTransition> {
+    let (code, oom, at) = match exit {
+        Some(exit) => (i64::from(exit.code), exit.oom_killed, exit.at.clone()),
+        None => (LOST_EXIT_CODE, false, now()),
+    };
+    record.state.started_unseen(&at)?;
+    let lasted = Duration::from_secs(seconds_between(&record.state.started_at, &at));
+    let run = Run { exit_code: code, lasted };
+    let again = Policy::of(&record.config).after(&record.state, run, before).filter(|_| !kept);
+    match (again, exit) {
+        (Some(_), _) => record.state.restarting(code, oom, &at)?,
+        (None, Some(_)) => record.state.exited(code, oom, &at)?,
+        (None, None) => record.state.lost(LOST, &at)?,
+    }
+    Ok(again)
+}
 
 impl Inner {
     /// Waits for the end of a running container.
@@ -43,16 +68,22 @@ impl Inner {
             .why("a container lives exactly as long as its first process")
             .lesson("12-detached")
             .arg("id", &entry.id);
-        let noted = match &exit {
-            Some(exit) => {
-                let (code, oom, at) = (exit.code.into(), exit.oom_killed, exit.at.clone());
-                self.note(entry, |record| record.state.ended_unseen(code, oom, &at)).await
-            }
-            None => {
-                self.clean_groups(vec![self.cgroup(&entry.id)]).await;
-                self.note(entry, |record| record.state.lost(LOST, &now())).await
-            }
-        };
+        if exit.is_none() {
+            self.clean_groups(vec![self.cgroup(&entry.id)]).await;
+        }
+        let before = *lock(&entry.back_off);
+        let mut again = None;
+        let kept = entry.kept.load(Ordering::SeqCst);
+        // Decided in the moment in which it is written: a stop comes before it, or finds that it is starting again.
+        let noted = self
+            .note(entry, |record| match note_in(record, exit.as_ref(), before, kept) {
+                Ok(wait) => {
+                    again = wait;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            })
+            .await;
         let record = match noted {
             Ok(record) => record,
             Err(error) => {
@@ -71,7 +102,7 @@ impl Inner {
                 format!("container {short} is dead: {LOST} (status {LOST_EXIT_CODE})")
             }),
         }
-        if !record.auto_remove() {
+        if !record.auto_remove() || kept {
             self.clean_run_dir(&entry.id).await;
         }
         let exit_code = record.state.exit_code;
@@ -87,11 +118,15 @@ impl Inner {
             ],
         );
         entry.life.send_modify(|life| {
-            life.up = false;
+            life.up = again.is_some();
             life.ends += 1;
             life.exit_code = exit_code;
         });
-        if record.auto_remove() {
+        if let Some(wait) = again {
+            *lock(&entry.back_off) = Some(wait);
+            tokio::spawn(self.clone().restart_after(entry.clone(), wait));
+        }
+        if record.auto_remove() && !kept {
             let _command = entry.command.lock().await;
             if let Err(error) = self.remove_files(entry).await {
                 tracing::warn!(id = entry.id, %error, "a container that has ended could not be removed");

@@ -2,7 +2,7 @@
 //!
 //! Rules that keep racing clients and crashes harmless:
 //!
-//! - Commands on one container that change it (start, attach, remove) take its `command` lock, one after another.
+//! - Commands on one container that change it (start, restart, attach, rename, remove) take its `command` lock, one after another.
 //! - Every change of state is written to disk before anybody is told of it ([`Inner::commit`]).
 //! - A command that was begun is carried out to its end in a task of its own, even if its client goes away
 //!   ([`to_the_end`]): a request that is cut off never leaves half a container.
@@ -13,10 +13,13 @@ mod control;
 mod create;
 mod end;
 mod exec;
+mod health;
 mod logs;
 mod look;
 mod pause;
 mod remove;
+mod rename;
+mod restart;
 mod restore;
 mod start;
 #[cfg(test)]
@@ -49,6 +52,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
@@ -121,6 +125,10 @@ struct Entry {
     pending: Mutex<Vec<(Attach, OwnedFd)>>,
     /// The shim of the last run on its way out: the kernel takes the container's mounts away with it.
     leaving: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// The wait before its last restart by policy.
+    back_off: Mutex<Option<Duration>>,
+    /// `docker restart` is at it: the end that comes now removes nothing.
+    kept: AtomicBool,
     /// Its directories are being deleted.
     removing: AtomicBool,
     life: watch::Sender<Life>,
@@ -148,6 +156,8 @@ impl Entry {
             shim: Mutex::default(),
             pending: Mutex::default(),
             leaving: Mutex::default(),
+            back_off: Mutex::default(),
+            kept: AtomicBool::new(false),
             removing: AtomicBool::new(false),
             life: watch::Sender::new(life),
         })
@@ -285,12 +295,22 @@ impl Containers {
         Ok(Containers { inner })
     }
 
-    /// Lists containers, the youngest first.
+    /// Lists containers, the youngest first; with the bytes that they take when that is asked for (then it reads
+    /// directories: not for a thread that others wait for).
     ///
     /// # Errors
     /// A filter that is not known.
     pub fn list(&self, options: &ListOptions) -> Result<Vec<ContainerSummary>, ContainerError> {
-        list::summaries(self.records(), options)
+        let mut list = list::summaries(self.records(), options)?;
+        if options.size {
+            for line in &mut list {
+                let (id, image) = (line.id.as_deref().unwrap_or(""), line.image_id.as_deref().unwrap_or(""));
+                let own = super::size::of_files(&self.inner.store.bundle(id).upper());
+                line.size_rw = i64::try_from(own).ok();
+                line.size_root_fs = i64::try_from(own + self.inner.images.size(image)).ok();
+            }
+        }
+        Ok(list)
     }
 
     /// Everything about one container, as `docker inspect` shows it.
@@ -305,6 +325,16 @@ impl Containers {
             document["ExecIDs"] = serde_json::json!(execs);
         }
         Ok(document)
+    }
+
+    /// Bytes of a container's own files, and of all its files.
+    ///
+    /// # Errors
+    /// No such container.
+    pub fn sizes(&self, id_or_name: &str) -> Result<(u64, u64), ContainerError> {
+        let record = self.inner.find(id_or_name)?.record();
+        let own = self.written(&record);
+        Ok((own, own + self.inner.images.size(&record.image)))
     }
 
     /// What is kept of one container.

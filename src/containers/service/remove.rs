@@ -50,7 +50,11 @@ impl Inner {
             if !options.force {
                 return Err(still_up(&entry.id, status));
             }
-            self.kill_and_wait(entry).await?;
+            self.by_hand(entry).await;
+            match entry.record().state.status {
+                Status::Restarting => self.not_restarted(entry).await,
+                _ => self.kill_and_wait(entry).await?,
+            }
         }
         self.remove_files(entry).await
     }

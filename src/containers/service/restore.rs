@@ -1,18 +1,33 @@
 //! A daemon that starts finds the containers of the one before: connects to shims that are still there, takes down
 //! how the others ended, and finishes what was begun.
 
-use super::super::shim_client::{ShimProcess, reconnect};
-use super::super::state::Status;
+use super::super::restart::Policy;
+use super::super::shim_client::{ShimError, ShimProcess, reconnect};
+use super::super::state::{State, Status};
 use super::super::store::Loaded;
 use super::*;
 use crate::shim::leftovers::Group;
-use crate::shim::protocol::{Reply, Request};
+use crate::shim::protocol::{ExitRecord, Reply, Request};
+use futures_util::FutureExt as _;
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a shim may take to say that it is there.
-const STATE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a shim may take to say that it is there, before others are asked.
+const STATE_PATIENCE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
+/// The first wait before a shim that could not be asked is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What has become of a container's shim.
+enum Shim {
+    /// It was asked; all that it knows is noted.
+    Here,
+    /// Nobody listens: the container has ended.
+    Gone,
+    /// It could not be asked. Nothing is known, so nothing may be assumed.
+    Unknown(String),
+}
 
 impl Inner {
     pub(super) async fn restore(self: &Arc<Inner>, loaded: Loaded) {
@@ -38,8 +53,13 @@ impl Inner {
         for entry in &entries {
             self.take_up(entry).await;
         }
-        keep.extend(entries.iter().filter(|entry| entry.shim().is_some()).map(|entry| entry.id.clone()));
+        let up = |entry: &&Arc<Entry>| entry.record().state.status.is_up();
+        keep.extend(entries.iter().filter(up).map(|entry| entry.id.clone()));
         self.sweep(keep).await;
+        // Not before the sweep: what they make would be swept.
+        for entry in &entries {
+            self.take_up_policy(entry).await;
+        }
     }
 
     /// Takes away what belongs to no container that runs: control groups (a shim that was kept ready may have been
@@ -76,8 +96,15 @@ impl Inner {
     }
 
     async fn take_up(self: &Arc<Inner>, entry: &Arc<Entry>) {
-        if entry.record().state.status != Status::Removing && !self.take_up_shim(entry).await {
-            self.take_up_end(entry).await;
+        if entry.record().state.status != Status::Removing {
+            match self.take_up_shim(entry).await {
+                Shim::Here => {}
+                Shim::Gone => self.take_up_end(entry).await,
+                Shim::Unknown(error) => {
+                    tracing::warn!(id = entry.id, error, "a shim can't be asked now");
+                    self.ask_again(entry);
+                }
+            }
         }
         let record = entry.record();
         let over = matches!(record.state.status, Status::Exited | Status::Dead);
@@ -88,39 +115,108 @@ impl Inner {
         }
     }
 
-    /// Whether a shim of this container is there; then the container runs, or has just ended.
-    async fn take_up_shim(self: &Arc<Inner>, entry: &Arc<Entry>) -> bool {
+    /// Looks for the shim of a container; with one it runs, or has just ended.
+    async fn take_up_shim(self: &Arc<Inner>, entry: &Arc<Entry>) -> Shim {
         let run_dir = self.run_dir(&entry.id);
-        let Ok(client) = reconnect(&run_dir).and_then(Client::new) else { return false };
-        let client = Arc::new(client);
+        let client = match reconnect(&run_dir).and_then(Client::new) {
+            Ok(client) => Arc::new(client),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Shim::Gone;
+            }
+            Err(error) => return Shim::Unknown(error.to_string()),
+        };
         let state = tokio::time::timeout(STATE_PATIENCE, client.request(&Request::State, vec![])).await;
         let (pid, at) = match state {
             Ok(Ok(Reply::Started { pid, at })) => (pid, at),
             Ok(Ok(Reply::Exited(exit))) => {
                 self.note_end(entry, Some(exit)).await;
-                return true;
+                return Shim::Here;
             }
-            _ => return false,
+            Ok(Err(ShimError::Gone)) => return Shim::Gone,
+            Ok(Err(error)) => return Shim::Unknown(error.to_string()),
+            Ok(Ok(other)) => return Shim::Unknown(format!("{other:?}")),
+            Err(_) => return Shim::Unknown("it gives no answer".into()),
         };
-        let known = entry.record().state.status.is_up();
+        let known = entry.record().state.status.is_live();
         let noted = self.note(entry, |record| if known { Ok(()) } else { record.state.started(pid, &at) });
-        if noted.await.is_err() {
-            return false;
+        if let Err(error) = noted.await {
+            tracing::warn!(id = entry.id, %error, "a shim has a container that can't run");
+            return Shim::Here;
         }
         self.note_whether_paused(entry).await;
         self.take_up_execs(entry, &client).await;
         *lock(&entry.shim) = Some(client.clone());
         entry.life.send_modify(|life| life.up = true);
+        self.watch_health(entry);
         let (inner, entry) = (self.clone(), entry.clone());
         tokio::spawn(async move { inner.watch(entry, client, ShimProcess::foreign()).await });
-        true
+        Shim::Here
+    }
+
+    /// Asks again, less and less often, until it is known what has become of the container: a shim that can't be asked
+    /// now (no descriptor is free, the machine is busy) must not cost its container.
+    fn ask_again(self: &Arc<Inner>, entry: &Arc<Entry>) {
+        let (inner, entry) = (self.clone(), entry.clone());
+        tokio::spawn(
+            async move {
+                let mut wait = ASK_AGAIN;
+                loop {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(STATE_PATIENCE);
+                    let _command = entry.command.lock().await;
+                    if entry.is_removed() || entry.shim().is_some() || !entry.record().state.status.is_live() {
+                        return;
+                    }
+                    match inner.take_up_shim(&entry).await {
+                        Shim::Here => return,
+                        Shim::Gone => {
+                            let exit = inner.new_end(&entry).await;
+                            drop(_command);
+                            inner.note_end(&entry, exit).await;
+                            return;
+                        }
+                        Shim::Unknown(_) => {}
+                    }
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    /// The exit record, unless it is that of a run known already.
+    async fn new_end(&self, entry: &Entry) -> Option<ExitRecord> {
+        let known = entry.record().state.finished_at.clone();
+        self.exit_record(&entry.id).await.filter(|exit| exit.at != known)
+    }
+
+    /// What its restart policy starts when a daemon begins. The ends that this daemon has noted itself have been judged
+    /// already.
+    async fn take_up_policy(self: &Arc<Inner>, entry: &Arc<Entry>) {
+        let record = entry.record();
+        let waits = record.state.status == Status::Restarting && lock(&entry.back_off).is_none();
+        let ended = matches!(record.state.status, Status::Exited | Status::Dead);
+        let begins = waits || (ended && Policy::of(&record.config).at_daemon_start(&record.state));
+        if !begins {
+            return;
+        }
+        if ended {
+            let noted = self.note(entry, |record| {
+                let State { exit_code, oom_killed, finished_at, .. } = record.state.clone();
+                record.state.stopped_by_hand = false;
+                record.state.restarting(exit_code, oom_killed, &finished_at)
+            });
+            if noted.await.is_err() {
+                return;
+            }
+        }
+        entry.life.send_modify(|life| life.up = true);
+        tokio::spawn(self.clone().restart_after(entry.clone(), Duration::ZERO));
     }
 
     /// A container without a shim has ended; its exit record tells how, unless it is that of a run known already.
     async fn take_up_end(self: &Arc<Inner>, entry: &Arc<Entry>) {
-        let record = entry.record();
-        let exit = self.exit_record(&entry.id).await.filter(|exit| exit.at != record.state.finished_at);
-        if exit.is_some() || record.state.status.is_up() {
+        let exit = self.new_end(entry).await;
+        if exit.is_some() || entry.record().state.status.is_live() {
             self.note_end(entry, exit).await;
         }
     }

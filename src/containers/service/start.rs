@@ -37,6 +37,12 @@ enum NotStarted {
     Lost(StartFailure),
 }
 
+fn note_in(record: &mut Record, pid: i32, at: &str) -> Result<(), IllegalTransition> {
+    record.state.started(pid, at)?;
+    super::health::beginning(record);
+    Ok(())
+}
+
 /// The host's own name.
 pub(super) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
@@ -60,6 +66,11 @@ impl Inner {
         if entry.is_removed() {
             return Err(names::LookupError::NoSuch(asked.into()).into());
         }
+        self.start_by_hand(entry).await
+    }
+
+    /// Starts it because somebody asked for it. The caller holds its `command` lock.
+    pub(super) async fn start_by_hand(self: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), ContainerError> {
         let record = entry.record();
         match record.state.status {
             Status::Running | Status::Restarting => return Err(ContainerError::AlreadyStarted(record.id.clone())),
@@ -67,6 +78,18 @@ impl Inner {
             Status::Removing => return Err(ContainerError::MarkedForRemoval),
             Status::Created | Status::Exited | Status::Dead => {}
         }
+        lock(&entry.back_off).take();
+        let begun = self.note(entry, |record| {
+            record.state.begun_by_hand();
+            Ok(())
+        });
+        begun.await?;
+        self.start_again(entry).await
+    }
+
+    /// Starts it, whoever asked for it. The caller holds its `command` lock.
+    pub(super) async fn start_again(self: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), ContainerError> {
+        let record = entry.record();
         // Two mounts of one writable layer at once would be undefined (overlayfs, Changes to underlying filesystems).
         let leaving = lock(&entry.leaving).take();
         if let Some(leaving) = leaving {
@@ -86,7 +109,7 @@ impl Inner {
     /// Writes down that it runs, tells it, and watches for the end.
     async fn note_start(self: &Arc<Inner>, entry: &Arc<Entry>, up: Up) -> Result<(), ContainerError> {
         let Up { client, process, pid, at } = up;
-        let record = match self.commit(entry, |record| record.state.started(pid, &at)).await {
+        let record = match self.commit(entry, |record| note_in(record, pid, &at)).await {
             Ok(record) => record,
             Err(error) => {
                 // A container that the next daemon would not know of must not run.
@@ -101,6 +124,7 @@ impl Inner {
         *lock(&entry.shim) = Some(client.clone());
         entry.life.send_modify(|life| life.up = true);
         self.tell(&record, "start", []);
+        self.watch_health(entry);
         let (inner, entry) = (self.clone(), entry.clone());
         tokio::spawn(async move { inner.watch(entry, client, process).await }.in_current_span());
         Ok(())
@@ -166,6 +190,9 @@ impl Inner {
         std::fs::create_dir_all(self.run_dir(&record.id)).map_err(io("make the run directory"))?;
         if !bundle.merged().exists() {
             self.make_layer(&bundle)?;
+        }
+        if record.auto_remove() {
+            self.layers.renew_work(&bundle.dir, "work")?;
         }
         let account = self.account(record, record.config.user.as_deref().unwrap_or(""))?;
         let facts =

@@ -129,6 +129,10 @@ impl ImageSource for Images {
     fn released<'a>(&'a self, _id: &'a str) -> futures_util::future::BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
+
+    fn size(&self, _id: &str) -> u64 {
+        1000
+    }
 }
 
 struct Lab {
@@ -357,12 +361,12 @@ async fn signals_stop_and_their_words() {
     assert!(lab.containers.kill("bg", "NOPE").await.unwrap_err().to_string().starts_with("Invalid signal"));
     lab.containers.kill("bg", "USR1").await.unwrap();
     lab.containers.resize("bg", 80, 24).await.unwrap();
-    lab.containers.stop("bg", None).await.unwrap();
+    lab.containers.stop("bg", None, None).await.unwrap();
     assert_eq!(lab.containers.record("bg").unwrap().state.exit_code, 143);
-    assert_eq!(lab.containers.stop("bg", None).await.unwrap_err().kind(), ErrorKind::NotModified);
+    assert_eq!(lab.containers.stop("bg", None, None).await.unwrap_err().kind(), ErrorKind::NotModified);
     lab.play(Play::Runs { ends_on_term: false });
     lab.containers.start("bg").await.unwrap();
-    lab.containers.stop("bg", Some(Duration::ZERO)).await.unwrap();
+    lab.containers.stop("bg", None, Some(Duration::ZERO)).await.unwrap();
     assert_eq!(lab.containers.record("bg").unwrap().state.exit_code, 137);
 }
 
@@ -434,7 +438,7 @@ async fn clients_that_race_leave_nothing_half_made() {
             containers.start(&id),
             containers.attach(&id, STREAMS),
             containers.kill(&id, "KILL"),
-            containers.stop(&id, Some(Duration::ZERO)),
+            containers.stop(&id, None, Some(Duration::ZERO)),
             containers.remove(&id, plain),
             containers.start(&id),
             containers.remove(&id, if round % 5 == 0 { FORCE } else { plain }),
@@ -568,6 +572,29 @@ fn old_shim(run_dir: &Path, exit_path: std::path::PathBuf) {
     });
 }
 
+/// A shim whose answers come late: it takes the first connection and says nothing, and answers on the second one.
+fn slow_shim(run_dir: &Path, exit_path: std::path::PathBuf) {
+    fs::create_dir_all(run_dir).unwrap();
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let directory = fs::File::open(run_dir).unwrap();
+    let short = format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd());
+    bind(listener.as_raw_fd(), &UnixAddr::new(short.as_str()).unwrap()).unwrap();
+    listen(&listener, Backlog::new(4).unwrap()).unwrap();
+    std::thread::spawn(move || {
+        let accept = || {
+            Connection::new(crate::kernel::linux::adopt(accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC).unwrap()))
+        };
+        let silent = accept();
+        let connection = accept();
+        let started = Reply::Started { pid: 77, at: "2026-11-23T20:09:44Z".into() };
+        serve(&connection, vec![], &started, true, &|record| {
+            fs::write(&exit_path, serde_json::to_vec(&record).unwrap()).unwrap();
+            let _ = connection.send(&Reply::Exited(record), &[]);
+        });
+        drop(silent);
+    });
+}
+
 /// Writes the record as a daemon that was killed at this moment would have left it.
 fn rewrite(lab: &Lab, name: &str, change: impl FnOnce(&mut Record)) {
     let mut record = Record::clone(&lab.containers.record(name).unwrap());
@@ -588,9 +615,53 @@ async fn the_next_daemon_finds_running_containers() {
     for name in ["known", "unseen"] {
         let state = lab.containers.record(name).unwrap().state.clone();
         assert_eq!((state.status, state.pid), (Status::Running, 77), "{name}");
-        lab.containers.stop(name, None).await.unwrap();
+        lab.containers.stop(name, None, None).await.unwrap();
         assert_eq!(lab.containers.record(name).unwrap().state.exit_code, 143);
     }
+}
+
+#[tokio::test]
+async fn a_slow_shim_is_not_gone() {
+    let lab = Lab::new(RUNS).await;
+    let id = lab.create("slow", body()).await;
+    rewrite(&lab, "slow", |r| r.state.started(77, "2026-11-23T20:09:44Z").unwrap());
+    slow_shim(&lab.containers.inner.run_dir(&id), lab.bundle(&id).join("exit.json"));
+    let lab = lab.restarted().await;
+    assert_eq!(lab.status("slow"), Status::Running, "nothing is known, so nothing is assumed");
+    assert!(lab.containers.inner.run_dir(&id).join("shim.sock").exists());
+    let entry = lab.containers.inner.find("slow").unwrap();
+    while entry.shim().is_none() {
+        tokio::task::yield_now().await;
+    }
+    lab.containers.stop("slow", None, None).await.unwrap();
+    assert_eq!(lab.containers.record("slow").unwrap().state.exit_code, 143);
+}
+
+/// A policy that starts what ends, with shims that end at once: a stop in the middle ends it.
+#[tokio::test]
+async fn a_stop_ends_what_its_policy_restarts() {
+    let lab = Lab::new(Play::Ends(3)).await;
+    let policy = bollard_stubs::models::RestartPolicy {
+        name: Some(bollard_stubs::models::RestartPolicyNameEnum::ALWAYS),
+        maximum_retry_count: None,
+    };
+    let host = HostConfig { restart_policy: Some(policy), ..HostConfig::default() };
+    lab.create("ever", ContainerCreateBody { host_config: Some(host), ..body() }).await;
+    let mut waiting = lab.containers.watch("ever", WaitCondition::NextExit).unwrap();
+    lab.containers.start("ever").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(waiting.answer().await.status_code, 3);
+        waiting = lab.containers.watch("ever", WaitCondition::NextExit).unwrap();
+    }
+    lab.containers.stop("ever", None, None).await.unwrap();
+    let state = lab.containers.record("ever").unwrap().state.clone();
+    assert_eq!((state.status, state.stopped_by_hand), (Status::Exited, true));
+    assert!(state.restart_count >= 1);
+    let lab = lab.restarted().await;
+    let restarted = lab.containers.watch("ever", WaitCondition::NextExit).unwrap();
+    assert_eq!(restarted.answer().await.status_code, 3, "always means always when a daemon begins");
+    lab.containers.remove("ever", FORCE).await.unwrap();
+    lab.assert_empty();
 }
 
 #[tokio::test]

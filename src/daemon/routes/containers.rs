@@ -2,10 +2,11 @@
 
 use super::query::{Params, filters, flag, number, text};
 use crate::api::wire::{Created, WaitError, Waited};
-use crate::containers::{ListOptions, RemoveOptions, WaitCondition};
+use crate::containers::{ContainerError, ListOptions, RemoveOptions, WaitCondition};
 use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, Refusal, empty, json, stream};
 use crate::daemon::serve::no_content;
+use crate::oci::ErrorKind;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -26,6 +27,8 @@ pub fn routes() -> Router<Engine> {
         .route("/containers/{id}/resize", post(resize))
         .route("/containers/{id}/kill", post(kill))
         .route("/containers/{id}/stop", post(stop))
+        .route("/containers/{id}/restart", post(restart))
+        .route("/containers/{id}/rename", post(rename))
 }
 
 /// `POST /containers/create?name=`
@@ -46,14 +49,35 @@ async fn list(State(engine): State<Engine>, Query(params): Query<Params>) -> Ans
     let options = ListOptions {
         all: flag(&params, "all"),
         limit: number::<i64>(&params, "limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0),
+        size: flag(&params, "size"),
         filters: filters(&params)?.into_iter().collect(),
     };
-    Ok(json(StatusCode::OK, &engine.containers.list(&options)?))
+    let list = match options.size {
+        true => apart(move || engine.containers.list(&options)).await?,
+        false => engine.containers.list(&options)?,
+    };
+    Ok(json(StatusCode::OK, &list))
 }
 
 /// `GET /containers/{id}/json`
-async fn inspect(State(engine): State<Engine>, Path(id): Path<String>) -> Answer {
-    Ok(json(StatusCode::OK, &engine.containers.inspect(&id)?))
+async fn inspect(State(engine): State<Engine>, Path(id): Path<String>, Query(params): Query<Params>) -> Answer {
+    let mut document = engine.containers.inspect(&id)?;
+    if flag(&params, "size")
+        && let Some(fields) = document.as_object_mut()
+    {
+        let (own, all) = apart(move || engine.containers.sizes(&id)).await?;
+        fields.insert("SizeRw".into(), own.into());
+        fields.insert("SizeRootFs".into(), all.into());
+    }
+    Ok(json(StatusCode::OK, &document))
+}
+
+/// What reads many directories, on a thread that nobody waits for.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ContainerError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| Refusal::new(ErrorKind::Internal, error))??)
 }
 
 /// `POST /containers/{id}/start`
@@ -93,11 +117,25 @@ async fn kill(State(engine): State<Engine>, Path(id): Path<String>, Query(params
 
 /// `POST /containers/{id}/stop?t=`; less than zero seconds: for ever.
 async fn stop(State(engine): State<Engine>, Path(id): Path<String>, Query(params): Query<Params>) -> Answer {
-    let patience = number::<i64>(&params, "t")?.map(|s| u64::try_from(s).map_or(Duration::MAX, Duration::from_secs));
-    if let Some(signal) = text(&params, "signal") {
-        engine.containers.kill(&id, signal).await?;
-    }
-    engine.containers.stop(&id, patience).await?;
+    engine.containers.stop(&id, text(&params, "signal"), patience(&params)?).await?;
+    Ok(no_content())
+}
+
+/// `t` of a stop, in seconds.
+fn patience(params: &Params) -> Result<Option<Duration>, Refusal> {
+    Ok(number::<i64>(params, "t")?.map(|s| u64::try_from(s).map_or(Duration::MAX, Duration::from_secs)))
+}
+
+/// `POST /containers/{id}/restart?t=&signal=`
+async fn restart(State(engine): State<Engine>, Path(id): Path<String>, Query(params): Query<Params>) -> Answer {
+    engine.containers.restart(&id, text(&params, "signal"), patience(&params)?).await?;
+    engine.containers.prepare_next();
+    Ok(no_content())
+}
+
+/// `POST /containers/{id}/rename?name=`
+async fn rename(State(engine): State<Engine>, Path(id): Path<String>, Query(params): Query<Params>) -> Answer {
+    engine.containers.rename(&id, text(&params, "name").unwrap_or_default()).await?;
     Ok(no_content())
 }
 
