@@ -228,8 +228,10 @@ fn the_catalogs_servers_do_what_they_say() {
         let _ = lab.rdock(["run", "-d", "--name", image, image]).ok();
         let page = asked(&lab, image, port);
         assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains(&format!("image <b>{title}</b>")), "{page}");
-        let log = log_of(&lab, image);
-        assert!(log.contains("GET / HTTP/1.0"), "{log}");
+        // The shim writes it down when it has read it, which may be after the answer.
+        super::support::wait_for("the request in the log", || {
+            log_of(&lab, image).contains("GET / HTTP/1.0").then_some(())
+        });
         lab.rdock(["stop", image]).is(0, &format!("{image}\n"), "");
         assert_eq!(state(&lab, image)["ExitCode"], 0, "it ends when it is asked to");
     }
