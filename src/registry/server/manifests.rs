@@ -79,12 +79,15 @@ pub(super) fn put(
     match keep(hub, repository, part, headers, bytes) {
         Ok((manifest, digest, subject)) => {
             step.ok(json!({"status": 201, "digest": digest}), || {
-                let (name, short, layers) = (repository.path(), digest.short(), manifest.layers());
-                let parts = match manifest.children().len() {
-                    0 => format!("config and {layers} layers are there"),
-                    n => format!("all {n} manifests are there"),
+                let (name, short) = (repository.path(), digest.short());
+                let parts = match (manifest.children().len(), manifest.layers()) {
+                    (0, 1) => "config and layer are there".to_owned(),
+                    (0, n) => format!("config and {n} layers are there"),
+                    (1, _) => "the manifest that it names is there".to_owned(),
+                    (n, _) => format!("all {n} manifests that it names are there"),
                 };
-                format!("the hub keeps the manifest {short}: {parts}; {name}:{part} is this now")
+                let tagged = if part.contains(':') { String::new() } else { format!("; {name}:{part} is this now") };
+                format!("the hub keeps the manifest {short}: {parts}{tagged}")
             });
             let location = format!("/v2/{}/manifests/{digest}", repository.path());
             let mut headers = vec![(LOCATION, location.as_str()), (CONTENT_DIGEST, digest.as_str())];
