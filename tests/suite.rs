@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod suite {
+    mod archives;
     mod beside;
     mod docker_cli;
     mod endurance;

@@ -78,6 +78,9 @@ pub struct Committed {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
+    /// Text to be printed as it is, with its line feed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stream: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub status: String,
     #[serde(rename = "progressDetail", skip_serializing_if = "Option::is_none")]

@@ -34,9 +34,11 @@ pub mod hub;
 mod image_inspect;
 mod image_prune;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod kill;
+mod load;
 mod login;
 mod logout;
 mod logs;
@@ -50,6 +52,7 @@ mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod search;
 mod start;
 mod stats;
@@ -110,8 +113,10 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<daemon::Daemon>(),
             Entry::of::<events::Events>(),
             Entry::of::<history::History>(),
+            Entry::of::<import::Import>(),
             Entry::of::<inspect::Inspect>(),
             Entry::of::<kill::Kill>(),
+            Entry::of::<load::Load>(),
             Entry::of::<logs::Logs>(),
             Entry::of::<pause::Pause>(),
             Entry::of::<port::Port>(),
@@ -119,6 +124,7 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<restart::Restart>(),
             Entry::of::<rm::Rm>(),
             Entry::of::<rmi::Rmi>(),
+            Entry::of::<save::Save>(),
             Entry::of::<start::Start>(),
             Entry::of::<stats::Stats>(),
             Entry::of::<stop::Stop>(),

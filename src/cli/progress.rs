@@ -50,6 +50,7 @@ fn error_of(message: &Progress) -> Option<&str> {
 
 fn drawable(message: Progress) -> PullMessage {
     PullMessage {
+        stream: message.stream,
         status: message.status,
         id: Some(message.id).filter(|id| !id.is_empty()),
         progress_detail: message

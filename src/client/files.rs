@@ -14,7 +14,7 @@ use std::io;
 const STAT: &str = "x-docker-container-path-stat";
 
 /// A tar archive that comes from the daemon.
-pub struct Archive(Answer);
+pub struct Archive(pub(super) Answer);
 
 /// What `docker commit` asks for.
 #[derive(Debug, Clone, Default)]

@@ -45,7 +45,7 @@ impl Client {
 
     async fn progress(&self, call: Call, who: &AuthConfig) -> Result<ProgressStream, ClientError> {
         let answer = self.stream(call.maybe_header(auth::HEADER, Some(who.to_header()))).await?;
-        Ok(ProgressStream { answer, rest: Vec::new(), ready: VecDeque::new() })
+        Ok(ProgressStream::of(answer))
     }
 
     /// `GET /images/json`; `filters` is the API's JSON.
@@ -100,6 +100,10 @@ impl Client {
 }
 
 impl ProgressStream {
+    pub(super) fn of(answer: Answer) -> ProgressStream {
+        ProgressStream { answer, rest: Vec::new(), ready: VecDeque::new() }
+    }
+
     /// The next message; none at the end.
     pub async fn next(&mut self) -> Result<Option<Progress>, ClientError> {
         loop {

@@ -8,6 +8,7 @@
 //!
 //! Everything runs on one thread (tokio's current-thread runtime): a client lives for milliseconds.
 
+mod archives;
 pub mod autostart;
 mod containers;
 pub mod credentials;
@@ -30,6 +31,7 @@ mod traces;
 
 /// What the answers look like, and which versions of the API there are: the commands know no other door to the API.
 pub use crate::api::{auth, moment, version, wire};
+pub use archives::ImportRequest;
 pub use containers::{Attach, Logs, Wait, WaitCondition};
 pub use endpoint::Endpoint;
 pub use error::ClientError;

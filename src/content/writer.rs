@@ -32,6 +32,11 @@ impl BlobWriter {
         self.written
     }
 
+    /// The digest of the bytes taken so far.
+    pub fn digest(&self) -> Digest {
+        self.digester.clone().finish()
+    }
+
     /// Keeps the blob if it has this digest (and this size); otherwise nothing of it stays.
     pub fn commit(self, expected: &Digest, size: Option<u64>) -> Result<(), ContentError> {
         if let Some(expected_size) = size.filter(|s| *s != self.written) {

@@ -87,6 +87,7 @@ impl From<crate::images::remote::RemoteError> for Refusal {
 }
 
 refusals!(
+    crate::images::ArchiveFault,
     crate::images::ImageError,
     crate::images::PullError,
     crate::images::PushError,

@@ -61,6 +61,11 @@ impl Gate {
 }
 
 impl Lease {
+    /// What it holds.
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
+    }
+
     /// Holds these too.
     pub fn add(&mut self, digests: impl IntoIterator<Item = Digest>) {
         let mut held = self.gate.lock();

@@ -129,21 +129,29 @@ impl Layers {
         self.downloads.acquire().await.ok()
     }
 
+    /// Unpacks a layer whose blob is here, on a thread that may block.
+    pub fn register(&self, layer: &Layer) -> Result<(), UnpackError> {
+        let _turn = self.lock_of(&layer.chain_id).blocking_lock_owned();
+        if self.exists(layer) {
+            return Ok(());
+        }
+        self.make(layer, self.local_pieces(layer.blob())?)
+    }
+
     /// Waits until nobody else makes this layer.
     async fn turn(&self, chain_id: &Digest) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            match locks.get(chain_id).and_then(Weak::upgrade) {
-                Some(lock) => lock,
-                None => {
-                    let lock = Arc::new(tokio::sync::Mutex::new(()));
-                    locks.insert(chain_id.clone(), Arc::downgrade(&lock));
-                    lock
-                }
-            }
-        };
-        lock.lock_owned().await
+        self.lock_of(chain_id).lock_owned().await
+    }
+
+    fn lock_of(&self, chain_id: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = locks.get(chain_id).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        locks.insert(chain_id.clone(), Arc::downgrade(&lock));
+        lock
     }
 
     fn local_pieces(&self, blob: &Digest) -> Result<Pieces, UnpackError> {

@@ -11,12 +11,15 @@
 //! - [`remote`]: where images come from.
 //! - [`unpack`]: one layer's tar stream → a directory; trusts nothing in it.
 //! - [`diff`]: the inverse: a directory → a layer's tar stream.
+//! - `archives`: images in one file: save, load, import; [`changes`]: what `-c` does to a config.
 //! - [`snapshots`]: where those directories are, and that a named one is whole.
 //! - [`WritableLayers`]: a container's own layer on top of them, made empty and removed with all that is in it.
 //! - `store`: which images there are, by name, id or digest; [`names`]: names given and taken; `history`, [`usage`].
 //! - [`filter`]: which images a list or a prune means.
 //! - [`removal`], `garbage`, [`gate`]: what goes, what stays and who says so; [`users`]: containers, as a seam.
 
+mod archives;
+pub mod changes;
 pub mod diff;
 pub mod filter;
 mod garbage;
@@ -40,6 +43,7 @@ pub mod usage;
 pub mod users;
 mod writable;
 
+pub use archives::{ArchiveFault, Import, Packed, Source};
 pub use filter::{FilterError, ImageFilter};
 pub use gate::Lease;
 pub use history::HistoryLine;
@@ -49,7 +53,7 @@ pub use push::PushError;
 pub use removal::{RemoveError, RemoveImage, Removed};
 pub use service::{Images, OpenError};
 pub use store::{CHOSEN, Image, ImageError, ImageSummary, PARENT};
-pub use unpack::{Options, Removal};
+pub use unpack::{Options, Removal, UnpackError};
 pub use usage::{ImageUsage, Usage};
 pub use users::{Use, Users};
 pub use writable::{WritableLayerError, WritableLayers};

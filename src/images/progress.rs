@@ -15,22 +15,35 @@ pub enum PullProgress {
     Progress { id: String, status: String, current: u64, total: u64 },
     /// `{"progressDetail":{},"aux":{"Tag":"latest","Digest":"sha256:…","Size":528}}`: for programs
     Aux(serde_json::Value),
+    /// `{"stream":"Loaded image: centos:latest\n"}`: text as it is to be printed.
+    Text(String),
 }
 
 /// Where messages go. Nobody listening is no reason to stop.
 #[derive(Clone)]
 pub struct Progress {
     to: UnboundedSender<PullProgress>,
+    bars: bool,
 }
 
 impl Progress {
     pub fn new(to: UnboundedSender<PullProgress>) -> Progress {
-        Progress { to }
+        Progress { to, bars: true }
+    }
+
+    /// For who wants to know only what came of it.
+    pub fn without_bars(to: UnboundedSender<PullProgress>) -> Progress {
+        Progress { to, bars: false }
     }
 
     /// A line of its own: `Digest: sha256:…`.
     pub fn line(&self, status: String) {
         let _ = self.to.send(PullProgress::Status { id: None, status });
+    }
+
+    /// Text as it is to be printed, with its line feed.
+    pub fn say(&self, text: String) {
+        let _ = self.to.send(PullProgress::Text(text));
     }
 
     /// The first line: `latest: Pulling from library/mysql`.
@@ -53,6 +66,9 @@ impl Progress {
 
     /// The same with how far it is.
     pub fn bytes(&self, blob: &Digest, status: &str, current: u64, total: u64) {
+        if !self.bars {
+            return;
+        }
         let _ = self.to.send(PullProgress::Progress {
             id: blob.short().to_owned(),
             status: status.to_owned(),
@@ -66,6 +82,7 @@ impl PullProgress {
     /// The message as the Engine API sends it, field by field in Docker's order.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
+            PullProgress::Text(text) => json!({ "stream": text }),
             PullProgress::Status { id: None, status } => json!({ "status": status }),
             PullProgress::Status { id: Some(id), status } if status.starts_with(PULLING_FROM) => {
                 json!({ "status": status, "id": id })

@@ -40,10 +40,10 @@ pub enum OpenError {
 
 /// The images of one data directory. One process at a time (the daemon's lock sees to it).
 pub struct Images {
-    layers: Arc<Layers>,
+    pub(super) layers: Arc<Layers>,
     remote: Arc<dyn Remote>,
     /// What is under way, and must not be collected.
-    gate: Arc<Gate>,
+    pub(super) gate: Arc<Gate>,
     /// Removals, one after another: each looks, decides and takes names away.
     removals: tokio::sync::Mutex<()>,
     users: OnceLock<Arc<dyn Users>>,
@@ -314,7 +314,7 @@ impl Images {
         Ok(gone.iter().map(|layer| layer.size).sum())
     }
 
-    fn collector(&self) -> Collector {
+    pub(super) fn collector(&self) -> Collector {
         let users = self.users.get().cloned().unwrap_or_else(|| Arc::new(Nobody));
         Collector { layers: self.layers.clone(), gate: self.gate.clone(), users }
     }
@@ -324,7 +324,7 @@ impl Images {
         &self.layers.store
     }
 
-    fn catalog(&self) -> Catalog<'_> {
+    pub(super) fn catalog(&self) -> Catalog<'_> {
         Catalog { store: &self.layers.store, snapshots: &self.layers.snapshots }
     }
 }

@@ -11,6 +11,8 @@ use std::io::{self, Write};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct PullMessage {
+    /// Text to be printed as it is, with its line feed; then nothing else is said.
+    pub stream: String,
     pub status: String,
     /// The layer (12 hex characters), or the tag in `latest: Pulling from library/centos`.
     pub id: Option<String>,
@@ -73,6 +75,12 @@ impl<W: Write> PullView<W> {
     pub fn message(&mut self, message: &PullMessage) -> io::Result<()> {
         if message.error.is_some() {
             return Ok(());
+        }
+        if !message.stream.is_empty() {
+            // What follows stands below it.
+            self.lines.clear();
+            self.out.write_all(message.stream.as_bytes())?;
+            return self.out.flush();
         }
         match self.width {
             Some(width) => self.redraw(message, width)?,

@@ -1,7 +1,7 @@
 //! `/images/…`
 
 use super::query::{Params, text};
-use super::{library, transfer};
+use super::{archives, library, transfer};
 use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, Refusal};
 use axum::Router;
@@ -12,16 +12,24 @@ use http::HeaderMap;
 pub fn routes() -> Router<Engine> {
     Router::new()
         .route("/images/create", post(create))
+        .route("/images/get", get(archives::save))
+        .route("/images/load", post(archives::load))
         .route("/images/json", get(list))
         // Names of images have slashes: the last part of the path is taken off by the handler.
         .route("/images/prune", post(prune))
         .route("/images/{*rest}", get(look).post(act).delete(remove))
 }
 
-/// `POST /images/create`: pulls.
-async fn create(State(engine): State<Engine>, Query(params): Query<Params>, headers: HeaderMap) -> Answer {
-    if text(&params, "fromSrc").is_some() {
-        return Err(Refusal::bad("importing an image from a tar archive is not supported yet"));
+/// `POST /images/create`: pulls, or imports.
+async fn create(
+    State(engine): State<Engine>,
+    Query(pairs): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Answer {
+    let params: Params = pairs.iter().cloned().collect();
+    if params.contains_key("fromSrc") {
+        return archives::import(engine, pairs, body).await;
     }
     transfer::pull(engine, params, headers).await
 }
@@ -35,6 +43,7 @@ async fn list(State(engine): State<Engine>, Query(params): Query<Params>) -> Ans
 async fn look(State(engine): State<Engine>, Path(rest): Path<String>) -> Answer {
     match rest.rsplit_once('/') {
         Some((name, "json")) => library::inspect(&engine, name).await,
+        Some((name, "get")) => archives::archive_of(&engine, vec![name.to_owned()]).await,
         Some((name, "history")) => library::history(&engine, name).await,
         _ => crate::daemon::serve::not_found().await,
     }

@@ -1,5 +1,6 @@
 //! The routes, one file per group of the API.
 
+mod archives;
 mod attach;
 mod auth;
 mod containers;

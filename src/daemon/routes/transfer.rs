@@ -84,7 +84,7 @@ fn named(params: &Params) -> Result<Named, Refusal> {
 }
 
 /// Does `work` and streams what it tells.
-async fn told<W>(work: impl FnOnce(mpsc::UnboundedSender<PullProgress>) -> W) -> Answer
+pub(super) async fn told<W>(work: impl FnOnce(mpsc::UnboundedSender<PullProgress>) -> W) -> Answer
 where
     W: Future<Output = Result<(), Refusal>> + Send + 'static,
 {

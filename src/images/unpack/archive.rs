@@ -74,6 +74,8 @@ pub struct Archive<R> {
     /// Number of the current header, from 1, extended ones counted.
     number: u64,
     ended: bool,
+    /// The end was marked, as it should be.
+    marked: bool,
 }
 
 /// What extended headers said about the entry that follows them.
@@ -92,7 +94,7 @@ struct Extensions {
 
 impl<R: Read> Archive<R> {
     pub fn new(reader: R) -> Self {
-        Archive { reader, content: 0, padding: 0, number: 0, ended: false }
+        Archive { reader, content: 0, padding: 0, number: 0, ended: false, marked: false }
     }
 
     /// The next entry; what was left of the content of the one before is skipped. `None` at the end of the archive.
@@ -132,6 +134,11 @@ impl<R: Read> Archive<R> {
         }
         self.content -= n as u64;
         Ok(n)
+    }
+
+    /// Whether the archive has ended with a mark. Without one it may have been cut, between two files.
+    pub fn is_marked(&self) -> bool {
+        self.marked
     }
 
     /// The stream behind the archive's end marker.
@@ -198,6 +205,7 @@ impl<R: Read> Archive<R> {
             return Ok(first);
         }
         self.ended = true;
+        self.marked = first.is_some();
         if first.is_some() && !end(&self.block()?) {
             return Err(self.malformed("a block of zeros is followed by another entry"));
         }

@@ -23,13 +23,15 @@ pub use archive::ArchiveError;
 pub(in crate::images) use attributes::is_allowed;
 pub use dir::{Dir, Removal, remove_tree};
 pub use error::UnpackError;
+pub(in crate::images) use names::{clean, shown};
+pub(in crate::images) use stream::Inflate;
 pub use stream::Pieces;
 pub use tree::{Options, Report};
 
 use crate::oci::Digest;
 use archive::Archive;
 use std::io::{self, BufReader, Read, Write};
-use stream::{Digesting, Inflate, Intake};
+use stream::{Digesting, Intake};
 use tree::{EntryError, Tree};
 
 /// How much of a file is read and written at once, in bytes.
