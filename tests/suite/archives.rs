@@ -1,7 +1,8 @@
 //! Images in one file: `save`, `load`, `import`, with our own client and Docker's, and over other tools and back.
 
 use super::support::need::Need;
-use super::support::{Beside, Lab, Terminal, need};
+use super::support::terminal::Terminal;
+use super::support::{Beside, Lab, need};
 use std::fs;
 use std::path::Path;
 

@@ -149,6 +149,10 @@ async fn archives_of_older_dockers_are_understood() {
     assert_eq!(image.layers.len(), 2);
     assert_eq!(bench.images.lower_dirs(&image).unwrap().1.len(), 2);
     assert!(!bench.kept().contains(Digest::of(b"1.0").hex()), "VERSION is needed by no image");
+    let nameless = Bench::new();
+    let said = nameless.load(&old_docker(&[])).await.unwrap();
+    assert_eq!(said, [format!("Loaded image ID: {}", image.id)]);
+    assert_eq!(nameless.images.get(image.id.short()).unwrap().references, []);
 }
 
 #[tokio::test]
