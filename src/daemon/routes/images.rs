@@ -1,9 +1,9 @@
 //! `/images/…`
 
-use super::query::{Params, text};
+use super::query::Params;
 use super::{archives, library, transfer};
 use crate::daemon::Engine;
-use crate::daemon::answer::{Answer, Refusal};
+use crate::daemon::answer::Answer;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};

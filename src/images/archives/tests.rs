@@ -2,28 +2,18 @@
 
 use super::*;
 use crate::images::diff::{Entry, Kind, Tape};
-use crate::images::remote::{Found, Remote, RemoteError};
 use crate::images::unpack::tests::build::Tar;
 use crate::images::unpack::tests::{gzip, options};
 use crate::images::{Images, PullProgress};
 use crate::kernel::linux::LinuxKernel;
 use crate::oci::{Digest, ErrorKind, Reference};
+use crate::registry::client::{Client, Config};
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
 use tokio::sync::mpsc::{channel, unbounded_channel};
-
-struct Nowhere;
-
-impl Remote for Nowhere {
-    fn find<'a>(&'a self, _: &'a Reference) -> BoxFuture<'a, Result<Found, RemoteError>> {
-        async { Err(RemoteError { kind: ErrorKind::NotFound, message: "nobody has it".into() }) }.boxed()
-    }
-}
 
 struct Bench {
     home: tempfile::TempDir,
@@ -33,7 +23,9 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let home = tempfile::tempdir().unwrap();
-        let images = Images::open(home.path(), Arc::new(LinuxKernel), Arc::new(Nowhere), options()).unwrap();
+        // Never asked.
+        let registries = Arc::new(Client::new(Config::default()));
+        let images = Images::open(home.path(), Arc::new(LinuxKernel), registries, options()).unwrap();
         Bench { home, images: Arc::new(images) }
     }
 
@@ -94,6 +86,9 @@ fn source(archive: &[u8], piece: usize) -> Source {
     let mut pieces = pieces.into_iter();
     Box::new(move || pieces.next().map(Ok))
 }
+
+/// Names and contents.
+type Files<'a> = Vec<(&'a str, Vec<u8>)>;
 
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Tar::new();
@@ -184,7 +179,7 @@ async fn an_archive_that_lies_leaves_nothing_and_what_was_there_stays() {
     };
     let docker = |config: &str, layers: &[&str]| json!([{ "Config": config, "Layers": layers }]).to_string();
     let climbing = tar_of(&[("../x", b"")]);
-    let cases: Vec<(&str, Vec<(&str, Vec<u8>)>)> = vec![
+    let cases: Vec<(&str, Files<'_>)> = vec![
         ("does not hold it", vec![("manifest.json", docker("nosuch.json", &[]).into())]),
         (
             "is not what its name says",
