@@ -15,13 +15,14 @@ use crate::daemon::sources::{HubConfig, Sources};
 use crate::daemon::{self, Engine};
 use crate::events::Bus;
 use crate::images::{Images, WritableLayers};
-use crate::kernel::Kernel;
-use crate::kernel::linux::LinuxKernel;
-use crate::kernel::traced::Traced;
+use crate::kernel::linux::{self, LinuxKernel};
+use crate::kernel::traced::{Traced, because};
+use crate::kernel::{Call, Fd, Kernel};
 use crate::runtime::rootless;
 use crate::shim::leftovers::Leftovers;
-use crate::trace;
+use crate::trace::{self, Actor};
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -123,6 +124,7 @@ fn serve(args: &cli::daemon::Daemon, home: &Home, told: &Told) -> Result<(), Str
     }
     let kernel = Arc::new(Traced(LinuxKernel));
     let root = rootless::enter(&*kernel).map_err(|e| e.to_string())?;
+    let program = unwritable_self(&*kernel);
     let socket = match &args.host {
         Some(host) => Endpoint::parse(host).map_err(|e| e.to_string())?.socket,
         None => home.socket(),
@@ -137,7 +139,7 @@ fn serve(args: &cli::daemon::Daemon, home: &Home, told: &Told) -> Result<(), Str
     let ended = runtime.block_on(async {
         let traces = trace::transport::Hub::new();
         trace::install(traces.clone()).map_err(|e| e.to_string())?;
-        let engine = engine(home, &config, kernel, &root, traces).await?;
+        let engine = engine(home, &config, kernel, &root, traces, program).await?;
         let _door = engine.sources.open_door().await.map_err(|e| e.to_string())?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| e.to_string())?;
         told.ready();
@@ -146,6 +148,20 @@ fn serve(args: &cli::daemon::Daemon, home: &Home, told: &Told) -> Result<(), Str
     });
     runtime.shutdown_timeout(LAST_WORDS);
     ended
+}
+
+/// This program on a mount of its own that is read-only and in no directory tree. What is started from there finds itself
+/// there (`/proc/self/exe`), so no container can write to the engine through it, whatever privileges it has
+/// (CVE-2019-5736). None where this user may not copy mounts: then there is nothing to write that is not the user's own.
+fn unwritable_self(kernel: &dyn Kernel) -> Option<OwnedFd> {
+    let why = "the engine's own program, to be started from where nobody can write to it";
+    let call = |call: &Call| because(Actor::Daemon, why, || kernel.call(call)).ok();
+    let copy = Call::OpenTree { dfd: Fd::Cwd, filename: "/proc/self/exe".into(), recursive: false };
+    let fd = call(&copy)?.fd()?;
+    let program = linux::adopt(fd);
+    let attr_set = vec!["MOUNT_ATTR_RDONLY", "MOUNT_ATTR_NOSUID", "MOUNT_ATTR_NODEV"];
+    call(&Call::MountSetattr { dfd: Fd::Raw(fd), recursive: false, attr_set })?;
+    Some(program)
 }
 
 /// Threads for requests; waiting takes none, and unpacking has threads of its own.
@@ -159,6 +175,7 @@ async fn engine(
     kernel: Arc<dyn Kernel>,
     root: &rootless::Root,
     traces: Arc<trace::transport::Hub>,
+    program: Option<OwnedFd>,
 ) -> Result<Engine, String> {
     let rootless = match root {
         rootless::Root::Real => None,
@@ -179,7 +196,7 @@ async fn engine(
         images: Arc::new(LocalImages(images.clone())),
         layers: WritableLayers::new(kernel),
         leftovers: leftovers.clone(),
-        shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}-spare", home.tag())), leftovers)),
+        shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}-spare", home.tag())), leftovers, program)),
         producers: Some(Arc::new(ToldByShims(traces.clone()))),
         events: events.clone(),
     };

@@ -15,6 +15,7 @@ mod suite {
     mod exec;
     mod explain;
     mod failures;
+    mod flags;
     mod hardening;
     mod homes;
     mod hub;
@@ -22,6 +23,7 @@ mod suite {
     mod life;
     mod logs;
     mod look;
+    mod options;
     mod registries;
     mod run;
     mod support;

@@ -1,16 +1,29 @@
 //! What `run` and `create` say about the container to be: the options, and the request that they become.
 
+mod isolation;
+mod life;
+mod limits;
+mod mount;
+mod network;
+mod ports;
+mod values;
+
+pub use values::env;
+
 use super::error::Failure;
 use crate::client::terminal::Size;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The options that `run` and `create` share, and the image with the command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
+    /// Add an annotation to the container (passed through to the OCI runtime) (default map[])
+    #[arg(long, value_name = "map")]
+    pub annotation: Vec<String>,
     /// Attach to STDIN, STDOUT or STDERR
-    #[arg(short = 'a', long, value_name = "list", value_parser = parse_stream)]
+    #[arg(short = 'a', long, value_name = "list", value_parser = values::stream)]
     pub attach: Vec<String>,
     /// Write the container ID to the file
     #[arg(long, value_name = "string")]
@@ -19,7 +32,7 @@ pub struct Options {
     #[arg(long, value_name = "string")]
     pub entrypoint: Option<String>,
     /// Set environment variables
-    #[arg(short = 'e', long, value_name = "list", value_parser = parse_env)]
+    #[arg(short = 'e', long, value_name = "list", value_parser = values::env)]
     pub env: Vec<String>,
     /// Read in a file of environment variables
     #[arg(long, value_name = "list")]
@@ -31,14 +44,14 @@ pub struct Options {
     #[arg(short = 'i', long)]
     pub interactive: bool,
     /// Set meta data on a container
-    #[arg(short = 'l', long, value_name = "list")]
+    #[arg(short = 'l', long, value_name = "list", value_parser = values::label)]
     pub label: Vec<String>,
+    /// Read in a line delimited file of labels
+    #[arg(long, value_name = "list")]
+    pub label_file: Vec<PathBuf>,
     /// Assign a name to the container
     #[arg(long, value_name = "string")]
     pub name: Option<String>,
-    /// Connect a container to a network
-    #[arg(long, alias = "net", value_name = "network", default_value = "default")]
-    pub network: String,
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,
@@ -51,9 +64,6 @@ pub struct Options {
     /// Automatically remove the container and its associated anonymous volumes when it exits
     #[arg(long)]
     pub rm: bool,
-    /// Signal to stop the container
-    #[arg(long, value_name = "string")]
-    pub stop_signal: Option<String>,
     /// Allocate a pseudo-TTY
     #[arg(short = 't', long)]
     pub tty: bool,
@@ -63,29 +73,34 @@ pub struct Options {
     /// Working directory inside the container
     #[arg(short = 'w', long, value_name = "string", default_value = "", hide_default_value = true)]
     pub workdir: String,
+    #[command(flatten)]
+    pub limits: limits::Limits,
+    #[command(flatten)]
+    pub isolation: isolation::Isolation,
+    #[command(flatten)]
+    pub network: network::Network,
+    #[command(flatten)]
+    pub life: life::Life,
     #[arg(required = true)]
     pub image: String,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }
 
-fn parse_stream(text: &str) -> Result<String, String> {
-    let lower = text.to_ascii_lowercase();
-    match lower.as_str() {
-        "stdin" | "stdout" | "stderr" => Ok(lower),
-        _ => Err("valid streams are STDIN, STDOUT and STDERR".into()),
-    }
+/// A JSON object with its fields in this order; what is none is left out, as Go's `omitempty` has it.
+fn object(fields: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
+    Value::Object(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<Map<_, _>>())
 }
 
-pub fn parse_env(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.starts_with('=') {
-        return Err(format!("invalid environment variable: {text}"));
-    }
-    Ok(text.to_owned())
+/// A list that Go leaves `null` when nothing was said.
+fn list<T: serde::Serialize>(list: &[T]) -> Option<Value> {
+    Some(if list.is_empty() { Value::Null } else { json!(list) })
 }
 
-/// The part of the request about the host as the Docker command sends it when nothing is said.
-const HOST_CONFIG: &str = include_str!("config/host-config.json");
+/// A map that is left out when it is empty.
+fn filled(map: &BTreeMap<&str, &str>) -> Option<Value> {
+    (!map.is_empty()).then(|| json!(map))
+}
 
 /// When to ask the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,49 +142,153 @@ impl Options {
         }
     }
 
+    /// What can be told to be wrong without asking anybody; Docker looks at these first.
+    fn check(&self) -> Result<(), Failure> {
+        if self.rm && !matches!(self.life.restart.as_str(), "" | "no") {
+            return Err(Failure::new("conflicting options: cannot specify both --restart and --rm"));
+        }
+        self.limits.check().map_err(Failure::new)?;
+        self.isolation.check().map_err(Failure::new)
+    }
+
     /// The body of `POST /containers/create`, field by field as the Docker command sends it.
     pub fn body(&self, streams: Streams, console: Option<Size>) -> Result<Value, Failure> {
-        let env = self.environment()?;
+        self.check()?;
+        let (env, labels) = (self.environment()?, self.labels()?);
+        let (mut binds, mut volumes) = (vec![], BTreeMap::new());
+        for spec in &self.isolation.volume {
+            match mount::volume(spec).map_err(Failure::new)? {
+                mount::Volume::Bind(bind) => binds.push(bind),
+                mount::Volume::Anonymous(place) => drop(volumes.insert(place, json!({}))),
+            }
+        }
+        let ports = self.network.ports().map_err(Failure::new)?;
         let command = (!self.command.is_empty()).then_some(&self.command);
         let entrypoint = self.entrypoint.as_ref().map(|e| vec![e.clone()]);
-        let mut body = json!({
-            "Hostname": self.hostname, "Domainname": "", "User": self.user,
-            "AttachStdin": streams.stdin, "AttachStdout": streams.stdout, "AttachStderr": streams.stderr,
-            "Tty": self.tty, "OpenStdin": self.interactive, "StdinOnce": self.interactive && streams.stdin,
-            "Env": if env.is_empty() { Value::Null } else { json!(env) },
-            "Cmd": command, "Image": self.image, "Volumes": {}, "WorkingDir": self.workdir,
-            "Entrypoint": entrypoint, "OnBuild": null, "Labels": self.labels(),
-        });
-        if let (Some(signal), Some(fields)) = (&self.stop_signal, body.as_object_mut()) {
-            fields.insert("StopSignal".into(), json!(signal));
-        }
-        if let Some(fields) = body.as_object_mut() {
-            fields.insert("HostConfig".into(), self.host_config(console.filter(|_| self.tty)));
-            let endpoint = json!({
-                "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "DriverOpts": null, "GwPriority": 0,
-                "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
-                "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null,
-            });
-            let network = self.network.as_str();
-            fields.insert("NetworkingConfig".into(), json!({"EndpointsConfig": {network: endpoint}}));
-        }
-        Ok(body)
+        let signal = &self.life.stop_signal;
+        let host = self.host_config(&binds, &ports, console.filter(|_| self.tty)).map_err(Failure::new)?;
+        let endpoints = self.network.endpoints().map_err(Failure::new)?;
+        Ok(object([
+            ("Hostname", Some(json!(self.hostname))),
+            ("Domainname", Some(json!(self.network.domainname))),
+            ("User", Some(json!(self.user))),
+            ("AttachStdin", Some(json!(streams.stdin))),
+            ("AttachStdout", Some(json!(streams.stdout))),
+            ("AttachStderr", Some(json!(streams.stderr))),
+            ("ExposedPorts", (!ports.exposed.is_empty()).then(|| json!(ports.exposed))),
+            ("Tty", Some(json!(self.tty))),
+            ("OpenStdin", Some(json!(self.interactive))),
+            ("StdinOnce", Some(json!(self.interactive && streams.stdin))),
+            ("Env", list(&env)),
+            ("Cmd", Some(json!(command))),
+            ("Healthcheck", self.life.health().map_err(Failure::new)?),
+            ("Image", Some(json!(self.image))),
+            ("Volumes", Some(json!(volumes))),
+            ("WorkingDir", Some(json!(self.workdir))),
+            ("Entrypoint", Some(json!(entrypoint))),
+            ("OnBuild", Some(Value::Null)),
+            ("Labels", Some(json!(labels))),
+            ("StopSignal", (!signal.is_empty()).then(|| json!(signal))),
+            ("StopTimeout", self.life.stop_timeout.map(|n| json!(n))),
+            ("HostConfig", Some(host)),
+            ("NetworkingConfig", Some(json!({"EndpointsConfig": endpoints}))),
+        ]))
     }
 
-    fn host_config(&self, console: Option<Size>) -> Value {
-        let mut config: Value = serde_json::from_str(HOST_CONFIG).unwrap_or_default();
+    /// The part about the host, in the order of the Engine API's type.
+    fn host_config(&self, binds: &[String], ports: &ports::Ports, console: Option<Size>) -> Result<Value, String> {
+        let (apart, net) = (&self.isolation, &self.network);
         let console = console.map_or([0, 0], |s| [s.rows, s.columns]);
         let cidfile = self.cidfile.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
-        config["ContainerIDFile"] = json!(cidfile);
-        config["NetworkMode"] = json!(self.network);
-        config["AutoRemove"] = json!(self.rm);
-        config["ConsoleSize"] = json!(console);
-        config
+        let (add, drop) = apart.capabilities();
+        let security = apart.security()?;
+        let (devices, requests) = apart.devices()?;
+        let options = match (security.options.is_empty(), security.paths_open) {
+            (true, false) => Value::Null,
+            _ => json!(security.options),
+        };
+        let paths = || Some(if security.paths_open { json!([]) } else { Value::Null });
+        let tmpfs: Map<_, _> = apart
+            .tmpfs
+            .iter()
+            .map(|t| {
+                let (place, options) = t.split_once(':').unwrap_or((t.as_str(), ""));
+                (place.to_owned(), json!(options))
+            })
+            .collect::<BTreeMap<_, _>>()
+            .into_iter()
+            .collect();
+        let dns_options: Vec<_> = net.dns_option.iter().chain(&net.dns_opt).collect();
+        let mounts: Vec<Value> = apart.mount.iter().map(mount::Mount::json).collect();
+        let head = [
+            ("Binds", list(binds)),
+            ("ContainerIDFile", Some(json!(cidfile))),
+            ("LogConfig", Some(self.life.log()?)),
+            ("NetworkMode", Some(json!(net.mode()?))),
+            ("PortBindings", Some(json!(ports.bindings))),
+            ("RestartPolicy", Some(self.life.restart_policy()?)),
+            ("AutoRemove", Some(json!(self.rm))),
+            ("VolumeDriver", Some(json!(apart.volume_driver))),
+            ("VolumesFrom", list(&apart.volumes_from)),
+            ("ConsoleSize", Some(json!(console))),
+            ("Annotations", filled(&life::map(&self.annotation))),
+            ("CapAdd", list(&add)),
+            ("CapDrop", list(&drop)),
+            ("CgroupnsMode", Some(json!(apart.cgroupns))),
+            ("Dns", Some(json!(net.dns))),
+            ("DnsOptions", Some(json!(dns_options))),
+            ("DnsSearch", Some(json!(net.dns_search))),
+            ("ExtraHosts", list(&net.add_host)),
+            ("GroupAdd", list(&apart.group_add)),
+            ("IpcMode", Some(json!(apart.ipc))),
+            ("Cgroup", Some(json!(""))),
+            ("Links", list(&net.link)),
+            ("OomScoreAdj", Some(json!(self.limits.oom_score_adj))),
+            ("PidMode", Some(json!(apart.pid))),
+            ("Privileged", Some(json!(apart.privileged))),
+            ("PublishAllPorts", Some(json!(net.publish_all))),
+            ("ReadonlyRootfs", Some(json!(apart.read_only))),
+            ("SecurityOpt", Some(options)),
+            ("StorageOpt", filled(&life::map(&apart.storage_opt))),
+            ("Tmpfs", (!tmpfs.is_empty()).then(|| json!(tmpfs))),
+            ("UTSMode", Some(json!(apart.uts))),
+            ("UsernsMode", Some(json!(apart.userns))),
+            ("ShmSize", Some(json!(self.limits.shm_size))),
+            ("Sysctls", filled(&life::map(&apart.sysctl))),
+            ("Runtime", (!apart.runtime.is_empty()).then(|| json!(apart.runtime))),
+            ("Isolation", Some(json!(apart.isolation))),
+        ];
+        let devices = [
+            ("Devices", Some(json!(devices))),
+            ("DeviceCgroupRules", list(&apart.device_cgroup_rule)),
+            ("DeviceRequests", list(&requests)),
+        ];
+        let tail = [
+            ("CpuCount", Some(json!(0))),
+            ("CpuPercent", Some(json!(0))),
+            ("IOMaximumIOps", Some(json!(0))),
+            ("IOMaximumBandwidth", Some(json!(0))),
+            ("Mounts", (!mounts.is_empty()).then(|| json!(mounts))),
+            ("MaskedPaths", paths()),
+            ("ReadonlyPaths", paths()),
+            ("Init", apart.init.then(|| json!(true))),
+        ];
+        let limits = self.limits.shares().into_iter().chain(devices).chain(self.limits.sizes());
+        Ok(object(head.into_iter().chain(limits).chain(tail)))
     }
 
-    /// `k=v`, or `k` with an empty value; sorted, as Go writes maps.
-    fn labels(&self) -> BTreeMap<&str, &str> {
-        self.label.iter().map(|l| l.split_once('=').unwrap_or((l.as_str(), ""))).collect()
+    /// The files first, then `-l`: `k=v`, or `k` with an empty value; sorted, as Go writes maps.
+    fn labels(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let mut labels = BTreeMap::new();
+        let mut put = |label: &str| {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            labels.insert(key.to_owned(), value.to_owned());
+        };
+        for path in &self.label_file {
+            read_env_file(path, |_| None)?.iter().for_each(|label| put(label));
+        }
+        self.label.iter().for_each(|label| put(label));
+        Ok(labels)
     }
 
     /// The files first, then `-e`. A name alone takes our own value; without one it removes the image's.
@@ -182,7 +301,7 @@ impl Options {
 pub fn environment(files: &[PathBuf], variables: &[String]) -> Result<Vec<String>, Failure> {
     let mut env = Vec::new();
     for path in files {
-        env.extend(read_env_file(path)?);
+        env.extend(read_env_file(path, own_value)?);
     }
     env.extend(variables.iter().map(|var| match own_value(var) {
         Some(with_value) if !var.contains('=') => with_value,
@@ -195,8 +314,8 @@ fn own_value(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|value| format!("{name}={value}"))
 }
 
-/// One `NAME=value` or `NAME` a line; `#` begins a comment line.
-fn read_env_file(path: &Path) -> Result<Vec<String>, Failure> {
+/// One `NAME=value` or `NAME` a line; `#` begins a comment line. `value` says what a name alone stands for.
+fn read_env_file(path: &Path, value: fn(&str) -> Option<String>) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Failure::new(format!("open {}: no such file or directory", path.display())),
         _ => Failure::new(format!("open {}: {e}", path.display())),
@@ -217,7 +336,7 @@ fn read_env_file(path: &Path) -> Result<Vec<String>, Failure> {
         if line.contains('=') {
             env.push(line.to_owned());
         } else {
-            env.extend(own_value(name));
+            env.extend(value(name));
         }
     }
     Ok(env)

@@ -8,6 +8,7 @@ use super::{Context, pull, stdio};
 use crate::client::wire::Created;
 use crate::client::{Client, terminal};
 use crate::oci::Reference;
+use crate::oci::platform::Platform;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -61,6 +62,9 @@ impl Stage {
 /// Makes the container; pulls the image when the daemon says that it is not there.
 pub async fn create(cx: &Context, options: &Options, streams: Streams) -> Result<(Client, Created), Stage> {
     let policy = options.pull_policy().map_err(Stage::Options)?;
+    if let Some(platform) = &options.platform {
+        check_platform(platform).map_err(Stage::Daemon)?;
+    }
     let body = options.body(streams, terminal::size()).map_err(Stage::Options)?;
     let cidfile = options.cidfile.as_deref().map(CidFile::reserve).transpose().map_err(Stage::Options)?;
     let reference = Reference::parse(&options.image).map(Reference::with_default_tag);
@@ -80,12 +84,40 @@ pub async fn create(cx: &Context, options: &Options, streams: Streams) -> Result
         }
         answered => answered,
     };
-    let created = created.map_err(|e| Stage::Daemon(e.into()))?;
+    let created = created.map_err(|e| Stage::Daemon(hinted(e.into())))?;
     stdio::warn(&created.warnings);
     if let Some(cidfile) = cidfile {
         cidfile.write(&created.id).map_err(Stage::Options)?;
     }
     Ok((client, created))
+}
+
+/// A way around what rdock has not got yet.
+fn hinted(failure: Failure) -> Failure {
+    let ways = [
+        (
+            "can't do --publish yet",
+            "a container has no network but its own loopback yet; with --network host it has the host's ports",
+        ),
+        ("can't do named volumes yet", "share a directory instead: -v /some/directory:/place/in/the/container"),
+        ("can't do volumes yet", "share a directory instead: --mount type=bind,source=/some/directory,target=/place"),
+        (
+            "invalid mount config for type \"bind\": bind source path does not exist",
+            "-v makes the directory, --mount does not",
+        ),
+        ("non-shareable IPC", "start the other container with --ipc shareable"),
+    ];
+    match ways.into_iter().find(|(words, _)| failure.message.contains(words)) {
+        Some((_, hint)) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn check_platform(text: &str) -> Result<(), Failure> {
+    text.parse::<Platform>().map(drop).map_err(|_| {
+        let why = "cannot parse platform specifier: invalid argument";
+        Failure::new(format!("error parsing specified platform: {text:?}: {why}"))
+    })
 }
 
 async fn fetch(cx: &Context, client: &Client, options: &Options, reference: &Reference) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::args::Arity;
-use super::config::{environment, parse_env};
+use super::config::{env as parse_env, environment};
 use super::error::Failure;
 use super::stdio::{self, Attached, Signals, Target};
 use super::verb::Verb;

@@ -96,9 +96,10 @@ fn launch<V: Verb>(cx: &Context, path: &str, words: &[OsString]) -> Result<u8, F
 
 /// The options and arguments of `V`; none when only help was asked for (and printed).
 pub fn parse<V: Verb>(shape: &Shape<'_>, words: &[OsString]) -> Result<Option<V>, Failure> {
-    let command = V::augment_args(clap::Command::new(V::NAME).no_binary_name(true).disable_help_flag(true));
+    // The last of several counts (pflag); each word is read by the option's own rules.
+    let command = clap::Command::new(V::NAME).no_binary_name(true).disable_help_flag(true).args_override_self(true);
     let about = if V::MORE.is_empty() { V::ABOUT.to_owned() } else { format!("{}.\n{}", V::ABOUT, V::MORE) };
-    let mut command = command.about(about);
+    let mut command = V::augment_args(command).about(about);
     let (mut canonical, arguments) = match args::scan(&command, shape, words)? {
         Scanned::Help => {
             let text = help::of_command(&command, shape, crate::client::terminal::size().map(|s| s.columns));

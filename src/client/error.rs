@@ -16,6 +16,9 @@ pub enum ClientError {
     /// The socket may not be opened by this user.
     #[error("permission denied while trying to connect to the {name} daemon socket at unix://{}", .socket.display())]
     Denied { name: &'static str, socket: PathBuf },
+    /// Somebody else listens where our own daemon should.
+    #[error("a program of another user ({user}) listens on unix://{}: nothing is sent to it", .socket.display())]
+    Foreign { socket: PathBuf, user: u32 },
     /// Any other reason why the connection could not be made.
     #[error("cannot connect to unix://{}: {source}", .socket.display())]
     Connect { socket: PathBuf, source: io::Error },

@@ -262,7 +262,7 @@ impl Client {
         let body = match &call.body {
             Some(json) => {
                 builder = builder.header(header::CONTENT_TYPE, "application/json");
-                Bytes::from(json.to_string())
+                Bytes::from(as_go_writes(&json.to_string()))
             }
             None => Bytes::new(),
         };
@@ -292,11 +292,24 @@ impl Client {
 
     async fn dial(&self) -> Result<Sender, ClientError> {
         let stream = UnixStream::connect(&self.endpoint.socket).await.map_err(|e| self.connect_error(e))?;
+        self.check_peer(&stream)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|source| ClientError::Lost { call: "the first request".into(), source })?;
         tokio::spawn(connection.with_upgrades());
         Ok(sender)
+    }
+
+    /// Who listens where our own daemon should must be this user or root (`SO_PEERCRED`, unix(7)): in /tmp somebody else
+    /// may have come first. A daemon that was named by the user is the user's own matter.
+    fn check_peer(&self, stream: &UnixStream) -> Result<(), ClientError> {
+        let own = nix::unistd::geteuid().as_raw();
+        match stream.peer_cred().map(|peer| peer.uid()) {
+            Ok(user) if self.endpoint.autostart.is_some() && user != own && user != 0 => {
+                Err(ClientError::Foreign { socket: self.endpoint.socket.clone(), user })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn connect_error(&self, source: io::Error) -> ClientError {
@@ -348,4 +361,17 @@ fn check(status: StatusCode, body: &[u8]) -> Result<(), ClientError> {
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     };
     Err(ClientError::Api { status, message })
+}
+
+/// Go escapes what could be markup, also in JSON (encoding/json, HTMLEscape), and ends with a line feed.
+fn as_go_writes(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('\n');
+    out
 }

@@ -73,6 +73,11 @@ pub enum ContainerError {
     LogOfDead,
     #[error("container {0} does not end, though SIGKILL was sent to it")]
     DoesNotEnd(String),
+    /// What the configuration names outside of the container can't be; Docker's words.
+    #[error("{0}")]
+    BadHost(String),
+    #[error("{0}")]
+    Device(String),
     #[error("container {id} has {max} attached streams already")]
     TooManyAttached { id: String, max: usize },
     #[error("{step}: {source}")]
@@ -145,6 +150,7 @@ impl ContainerError {
             LogOption(_) => ErrorKind::BadParameter,
             LogNotRead => ErrorKind::NotImplemented,
             LogOfDead => ErrorKind::Conflict,
+            BadHost(_) => ErrorKind::BadParameter,
             Start(failure) if failure.is_commands_fault() => ErrorKind::BadParameter,
             AlreadyStarted(_) | AlreadyStopped(_) => ErrorKind::NotModified,
             Exec(ExecError::NoSuch(_)) => ErrorKind::NotFound,

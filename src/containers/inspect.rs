@@ -1,7 +1,7 @@
 //! `docker inspect` of a container: the fields of the document, in its order, with real values, and Docker's
 //! defaults where nobody asked for anything.
 
-use super::spec::{MASKED_PATHS, READONLY_PATHS, argv, hostname};
+use super::spec::{MASKED_PATHS, READONLY_PATHS, argv, binds, hostname};
 use super::state::Status;
 use super::store::{Bundle, Record};
 use bollard_stubs::models::ContainerCreateBody;
@@ -33,10 +33,22 @@ pub fn document(record: &Record, bundle: &Bundle) -> Value {
         "ExecIDs": null,
         "HostConfig": host_config(&record.config),
         "GraphDriver": {"Data": graph_driver(record, bundle), "Name": "overlay2"},
-        "Mounts": [],
+        "Mounts": mounts(&record.config),
         "Config": config(record),
         "NetworkSettings": network_settings(record),
     })
+}
+
+/// What of the host is shown in the container.
+fn mounts(config: &ContainerCreateBody) -> Value {
+    let shares = config.host_config.as_ref().and_then(|h| binds::shares(h).ok()).unwrap_or_default();
+    let all = shares.into_iter().map(|share| {
+        json!({
+            "Type": "bind", "Source": share.source, "Destination": share.target, "Mode": share.mode,
+            "RW": !share.read_only, "Propagation": share.propagation,
+        })
+    });
+    all.collect()
 }
 
 fn state(record: &Record) -> Value {
@@ -224,7 +236,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path().join("containers")).unwrap();
         let id = "f6306cb0eaaa4894af9e6cd5d276c93fcadb3cfe5c1d2c46b44cb91d02d39ece";
-        let config = merge(serde_json::from_str(SENT).unwrap(), None).unwrap();
+        let config = merge(serde_json::from_str(SENT).unwrap(), None, &super::super::spec::Machine::default()).unwrap();
         let mut record = Record::new(id.into(), "funny_clarke".into(), "sha256:5d".into(), config);
         record.layers = Layers { base: "/data/snapshots".into(), lower: vec!["b/diff".into(), "a/diff".into()] };
         record.state.started(72103, "2023-12-23T13:18:37.176971566Z").unwrap();

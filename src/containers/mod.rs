@@ -39,3 +39,4 @@ pub use service::{
     AttachOptions, Containers, CreateAnswer, LogStream, OpenError, Parts, Producers, RemoveOptions, WaitAnswer,
     WaitCondition, Waiting,
 };
+pub use spec::{SpecError, read as read_body};

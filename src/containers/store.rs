@@ -173,14 +173,14 @@ impl Store {
     ///
     /// # Errors
     /// What the system answers; what was made so far is half-made and goes at the next start at the latest.
-    pub fn make(&self, id: &str, hostname: &str, domain: &str) -> Result<Bundle, StoreError> {
+    pub fn make(&self, id: &str, hostname: &str, domain: &str, network: &NetworkFiles) -> Result<Bundle, StoreError> {
         let bundle = self.bundle(id);
         make_dir(&bundle.dir).map_err(failed("make", &bundle.dir))?;
-        let hosts = hosts(hostname, domain);
+        let hosts = hosts(hostname, domain, &network.hosts);
         let files = [
             (bundle.hostname(), format!("{hostname}\n").into_bytes()),
             (bundle.hosts(), hosts.into_bytes()),
-            (bundle.resolv_conf(), resolv_conf()),
+            (bundle.resolv_conf(), network.resolv_conf()),
         ];
         for (path, bytes) in files {
             // Every user of the container reads them: the mode must not depend on the daemon's umask.
@@ -289,17 +289,74 @@ fn write(path: &Path, bytes: &[u8], durability: Durability, mode: u32) -> io::Re
 }
 
 /// hosts(5) of a container that has no network but loopback.
-fn hosts(hostname: &str, domain: &str) -> String {
+fn hosts(hostname: &str, domain: &str, more: &[String]) -> String {
     let own = if domain.is_empty() { hostname.to_owned() } else { format!("{hostname}.{domain} {hostname}") };
-    format!(
+    let mut text = String::from(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
-         ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.0.1\t{own}\n"
-    )
+         ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+    );
+    // What was asked for comes before the container's own name, as Docker writes it.
+    for (name, address) in more.iter().filter_map(|entry| entry.split_once(':')) {
+        let address = if address == "host-gateway" { "127.0.0.1" } else { address };
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    text.push_str(&format!("127.0.0.1\t{own}\n"));
+    text
 }
 
-/// The host's resolv.conf(5), or an empty one.
-fn resolv_conf() -> Vec<u8> {
-    fs::read("/etc/resolv.conf").unwrap_or_default()
+/// What a container is to know of names and addresses besides its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkFiles {
+    /// `name:address`
+    pub hosts: Vec<String>,
+    pub servers: Vec<String>,
+    pub search: Vec<String>,
+    pub options: Vec<String>,
+}
+
+impl NetworkFiles {
+    /// `--add-host`, `--dns`, `--dns-search`, `--dns-option`
+    pub fn of(config: &ContainerCreateBody) -> NetworkFiles {
+        let Some(host) = &config.host_config else { return NetworkFiles::default() };
+        let list = |l: &Option<Vec<String>>| l.clone().unwrap_or_default();
+        NetworkFiles {
+            hosts: list(&host.extra_hosts),
+            servers: list(&host.dns),
+            search: list(&host.dns_search),
+            options: list(&host.dns_options),
+        }
+    }
+
+    /// The host's resolv.conf(5), with what was asked for in place of its own lines of that kind.
+    fn resolv_conf(&self) -> Vec<u8> {
+        let host = fs::read("/etc/resolv.conf").unwrap_or_default();
+        if self.servers.is_empty() && self.search.is_empty() && self.options.is_empty() {
+            return host;
+        }
+        let replaced = [
+            ("nameserver", !self.servers.is_empty()),
+            ("search", !self.search.is_empty()),
+            ("domain", !self.search.is_empty()),
+            ("options", !self.options.is_empty()),
+        ];
+        let host = String::from_utf8_lossy(&host).into_owned();
+        let kept = host.lines().filter(|line| {
+            let word = line.split_whitespace().next().unwrap_or("#");
+            !word.starts_with(['#', ';']) && !replaced.iter().any(|(name, on)| *on && *name == word)
+        });
+        let mut lines: Vec<String> = kept.map(str::to_owned).collect();
+        lines.extend(self.servers.iter().map(|server| format!("nameserver {server}")));
+        // A single dot asks for no search at all.
+        let search: Vec<&str> = self.search.iter().map(String::as_str).filter(|s| *s != ".").collect();
+        if !search.is_empty() {
+            lines.push(format!("search {}", search.join(" ")));
+        }
+        if !self.options.is_empty() {
+            lines.push(format!("options {}", self.options.join(" ")));
+        }
+        lines.push(String::new());
+        lines.join("\n").into_bytes()
+    }
 }
 
 #[cfg(test)]
@@ -320,7 +377,7 @@ mod tests {
     fn a_saved_record_is_loaded_again() {
         let (_dir, store) = store();
         let mut record = record("aa11");
-        store.make("aa11", "aa11", "").unwrap();
+        store.make("aa11", "aa11", "", &NetworkFiles::default()).unwrap();
         store.save(&record).unwrap();
         record.state.started(7, "2026-11-23T20:09:44Z").unwrap();
         store.save(&record).unwrap();
@@ -334,8 +391,8 @@ mod tests {
     #[test]
     fn a_directory_without_a_record_is_half_made() {
         let (_dir, store) = store();
-        store.make("bb22", "bb22", "").unwrap();
-        store.make("cc33", "cc33", "").unwrap();
+        store.make("bb22", "bb22", "", &NetworkFiles::default()).unwrap();
+        store.make("cc33", "cc33", "", &NetworkFiles::default()).unwrap();
         fs::write(store.root().join("cc33/container.json"), "").unwrap();
         fs::write(store.root().join(".deleting-x-0"), "").unwrap();
         let mut half_made = store.load().unwrap().half_made;
@@ -346,9 +403,9 @@ mod tests {
     #[test]
     fn a_record_that_cant_be_read_is_told_and_left_alone() {
         let (_dir, store) = store();
-        store.make("dd44", "dd44", "").unwrap();
+        store.make("dd44", "dd44", "", &NetworkFiles::default()).unwrap();
         fs::write(store.root().join("dd44/container.json"), "{").unwrap();
-        store.make("ee55", "ee55", "").unwrap();
+        store.make("ee55", "ee55", "", &NetworkFiles::default()).unwrap();
         let other = record("ff66");
         fs::write(store.root().join("ee55/container.json"), serde_json::to_vec(&other).unwrap()).unwrap();
         let loaded = store.load().unwrap();
@@ -359,7 +416,7 @@ mod tests {
     #[test]
     fn network_files_name_the_container() {
         let (_dir, store) = store();
-        let bundle = store.make("ab12", "web", "lab").unwrap();
+        let bundle = store.make("ab12", "web", "lab", &NetworkFiles::default()).unwrap();
         assert_eq!(fs::read_to_string(bundle.hostname()).unwrap(), "web\n");
         let hosts = fs::read_to_string(bundle.hosts()).unwrap();
         assert!(hosts.starts_with("127.0.0.1\tlocalhost\n"));

@@ -92,5 +92,6 @@ refusals!(
     crate::images::PullError,
     crate::images::PushError,
     crate::images::RemoveError,
-    crate::containers::ContainerError
+    crate::containers::ContainerError,
+    crate::containers::SpecError
 );

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ pub enum PlaceError {
     Taken { run: PathBuf, pid: String },
     #[error("cannot use {}: {source}", .path.display())]
     Path { path: PathBuf, source: io::Error },
+    #[error("{} belongs to somebody else (user {owner}), or others may write there: choose another RDOCK_HOME", .path.display())]
+    Foreign { path: PathBuf, owner: u32 },
     #[error("cannot listen on {}: {source}", .socket.display())]
     Listen { socket: PathBuf, source: io::Error },
     #[error("cannot listen on {}: the path is longer than a socket's may be (107 bytes); choose a shorter RDOCK_HOME", .0.display())]
@@ -39,6 +41,7 @@ impl Place {
     pub fn take(data: &Path, run: &Path, socket: &Path) -> Result<(Place, UnixListener), PlaceError> {
         make_dir(data, DATA_MODE)?;
         make_dir(run, RUN_MODE)?;
+        own(run)?;
         let pid_file = run.join("daemon.pid");
         let lock = lock(&run.join("daemon.lock"))?.ok_or_else(|| PlaceError::Taken {
             run: run.to_owned(),
@@ -71,6 +74,17 @@ pub fn lock(path: &Path) -> Result<Option<File>, PlaceError> {
 fn make_dir(path: &Path, mode: u32) -> Result<(), PlaceError> {
     let wrong = |source| PlaceError::Path { path: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(mode).create(path).map_err(wrong)
+}
+
+/// In a directory that everybody may write to (/tmp) somebody else may have made ours before us, to listen or to look there.
+fn own(path: &Path) -> Result<(), PlaceError> {
+    let wrong = |source| PlaceError::Path { path: path.to_owned(), source };
+    let meta = std::fs::symlink_metadata(path).map_err(wrong)?;
+    let (owner, mode) = (meta.uid(), meta.mode());
+    if owner == nix::unistd::geteuid().as_raw() && mode & 0o022 == 0 && meta.is_dir() {
+        return Ok(());
+    }
+    Err(PlaceError::Foreign { path: path.to_owned(), owner })
 }
 
 /// Listens on `socket`. Nobody else can: the lock is ours, so a file there is what a killed daemon left.
@@ -125,6 +139,26 @@ mod tests {
         drop(place);
         assert!(!root.path().join("run/rdock.sock").exists());
         assert!(!root.path().join("run/daemon.pid").exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_or_a_link_is_no_place() {
+        let root = tempfile::tempdir().unwrap();
+        let run = root.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(take(root.path()), Err(PlaceError::Foreign { .. })));
+        std::fs::remove_dir(&run).unwrap();
+        std::fs::create_dir(root.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &run).unwrap();
+        assert!(matches!(take(root.path()), Err(PlaceError::Foreign { .. })));
+        if nix::unistd::geteuid().is_root() {
+            std::fs::remove_file(&run).unwrap();
+            std::fs::create_dir(&run).unwrap();
+            std::os::unix::fs::chown(&run, Some(65432), None).unwrap();
+            let said = take(root.path()).unwrap_err().to_string();
+            assert!(said.contains("belongs to somebody else (user 65432)"), "{said}");
+        }
     }
 
     #[test]

@@ -184,6 +184,13 @@ pub enum Call {
     Kill { pid: i32, sig: i32 },
     /// setsid(2)
     Setsid {},
+    /// setpgid(2)
+    Setpgid { pid: i32, pgid: i32 },
+    /// umask(2)
+    Umask {
+        #[serde(serialize_with = "octal")]
+        mask: u32,
+    },
     // --- mounts ---
     /// mount(2)
     Mount {
@@ -204,6 +211,9 @@ pub enum Call {
     OpenTree { dfd: Fd, filename: PathBuf, recursive: bool },
     /// move_mount(2) of a detached mount (`MOVE_MOUNT_F_EMPTY_PATH`) to a path.
     MoveMount { from_dfd: Fd, to_dfd: Fd, to_pathname: PathBuf },
+    /// mount_setattr(2) on what a descriptor of open_tree holds (`AT_EMPTY_PATH`): sets these `MOUNT_ATTR_…` flags
+    /// before anybody can see the mount.
+    MountSetattr { dfd: Fd, recursive: bool, attr_set: Vec<&'static str> },
     /// pivot_root(2)
     PivotRoot { new_root: PathBuf, put_old: PathBuf },
     /// chdir(2)
@@ -303,6 +313,10 @@ pub enum Call {
     CloseRangeNow { first: u32, last: u32 },
     /// ioctl(2) `TIOCSCTTY`: the terminal becomes the controlling one of the caller's session.
     IoctlTiocsctty { fd: Fd },
+    /// ioctl(2) `TIOCSPTLCK`: unlocks the slave of a pseudo-terminal (0) or locks it.
+    IoctlTiocsptlck { fd: Fd, lock: i32 },
+    /// ioctl(2) `TIOCSPGRP`: the process group in the foreground of the terminal.
+    IoctlTiocspgrp { fd: Fd, pgrp: i32 },
     /// ioctl(2) `TIOCSWINSZ`
     IoctlTiocswinsz { fd: Fd, ws_row: u16, ws_col: u16 },
     // --- network ---
@@ -332,7 +346,10 @@ impl Call {
             | Call::Utimensat { dirfd: fd, .. }
             | Call::Setxattr { dirfd: fd, .. }
             | Call::Dup3 { oldfd: fd, .. }
+            | Call::MountSetattr { dfd: fd, .. }
             | Call::IoctlTiocsctty { fd }
+            | Call::IoctlTiocsptlck { fd, .. }
+            | Call::IoctlTiocspgrp { fd, .. }
             | Call::IoctlTiocswinsz { fd, .. } => vec![fd],
             Call::MoveMount { from_dfd: a, to_dfd: b, .. }
             | Call::Linkat { olddirfd: a, newdirfd: b, .. }
@@ -350,10 +367,13 @@ impl Call {
             Call::Execve { .. } => "kernel.execve",
             Call::Kill { .. } => "kernel.kill",
             Call::Setsid {} => "kernel.setsid",
+            Call::Setpgid { .. } => "kernel.setpgid",
+            Call::Umask { .. } => "kernel.umask",
             Call::Mount { .. } => "kernel.mount",
             Call::Umount2 { .. } => "kernel.umount2",
             Call::OpenTree { .. } => "kernel.open_tree",
             Call::MoveMount { .. } => "kernel.move_mount",
+            Call::MountSetattr { .. } => "kernel.mount_setattr",
             Call::PivotRoot { .. } => "kernel.pivot_root",
             Call::Chdir { .. } => "kernel.chdir",
             Call::Sethostname { .. } => "kernel.sethostname",
@@ -380,7 +400,10 @@ impl Call {
             Call::Prlimit { .. } => "kernel.prlimit64",
             Call::Dup3 { .. } => "kernel.dup3",
             Call::CloseRange { .. } | Call::CloseRangeNow { .. } => "kernel.close_range",
-            Call::IoctlTiocsctty { .. } | Call::IoctlTiocswinsz { .. } => "kernel.ioctl",
+            Call::IoctlTiocsctty { .. }
+            | Call::IoctlTiocswinsz { .. }
+            | Call::IoctlTiocsptlck { .. }
+            | Call::IoctlTiocspgrp { .. } => "kernel.ioctl",
             Call::Netlink(_) => "kernel.netlink",
         }
     }

@@ -14,6 +14,8 @@ pub struct Facts {
     /// `/proc/self/setgroups` says `deny`.
     pub setgroups_denied: bool,
     pub cgroups: Cgroups,
+    /// Capabilities that this process has and may hand on (`CapPrm`): an engine that is confined itself can give no more.
+    pub held: u64,
     /// Number of the highest capability that the kernel knows (`/proc/sys/kernel/cap_last_cap`).
     pub last_cap: u8,
 }
@@ -25,8 +27,9 @@ pub enum Cgroups {
     None(String),
     /// Version 1 hierarchies (hybrid hosts too: their unified hierarchy has no controllers).
     V1(Vec<Hierarchy>),
-    /// The unified hierarchy: the directory of this process's own group.
-    V2 { own: PathBuf, controllers: Vec<String> },
+    /// The unified hierarchy: the directory that groups are made in, the controllers that it has, and those of them that
+    /// it hands to the groups below it (`cgroup.subtree_control`).
+    V2 { own: PathBuf, controllers: Vec<String>, enabled: Vec<String> },
 }
 
 /// One version 1 hierarchy.
@@ -53,6 +56,7 @@ impl Facts {
             mapped_ids,
             setgroups_denied: text("/proc/self/setgroups").trim() == "deny",
             cgroups: cgroups(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup")),
+            held: permitted(&text("/proc/self/status")),
             last_cap: text("/proc/sys/kernel/cap_last_cap").trim().parse().unwrap_or(40),
         }
     }
@@ -61,6 +65,12 @@ impl Facts {
 /// Sum of the third column of uid_map (user_namespaces(7)): 4294967295 in the initial namespace.
 fn mapped(uid_map: &str) -> u64 {
     uid_map.lines().filter_map(|l| l.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
+}
+
+/// `CapPrm` of /proc/self/status; all where it can't be read.
+fn permitted(status: &str) -> u64 {
+    let line = status.lines().find_map(|l| l.strip_prefix("CapPrm:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(u64::MAX)
 }
 
 /// Joins the mounts (proc_pid_mountinfo(5)) with this process's groups (cgroups(7), `/proc/pid/cgroup`).
@@ -77,7 +87,10 @@ fn cgroups(mountinfo: &str, own: &str) -> Cgroups {
         };
         let dir = join(&mount.1, &mount.0, path);
         if controllers.is_empty() {
-            unified = Some(dir);
+            // A group that has processes can't hand controllers on (cgroups(7), no internal processes); the highest one
+            // can. Who may write there makes its groups there, as Docker does.
+            let top = writable(&mount.1).then(|| mount.1.clone());
+            unified = Some((top.unwrap_or(dir), mount.1));
         } else {
             let cpuset = controllers.split(',').any(|c| c == "cpuset").then(|| cpuset(&dir));
             hierarchies.push(Hierarchy { controllers: controllers.into(), mount: mount.1, own: dir, cpuset });
@@ -92,9 +105,13 @@ fn cgroups(mountinfo: &str, own: &str) -> Cgroups {
         };
     }
     match unified {
-        Some(own) if writable(&own) => {
-            let list = std::fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
-            Cgroups::V2 { own, controllers: list.split_whitespace().map(str::to_owned).collect() }
+        Some((own, _)) if writable(&own) => {
+            let list = |file: &str| {
+                let text = std::fs::read_to_string(own.join(file)).unwrap_or_default();
+                text.split_whitespace().map(str::to_owned).collect()
+            };
+            let (controllers, enabled) = (list("cgroup.controllers"), list("cgroup.subtree_control"));
+            Cgroups::V2 { own, controllers, enabled }
         }
         Some(_) => Cgroups::None("this user's cgroup was not delegated to it (systemd: Delegate=yes)".into()),
         None => Cgroups::None("no cgroup file system is mounted".into()),
@@ -142,6 +159,12 @@ mod tests {
     fn the_initial_user_namespace_maps_all_ids() {
         assert_eq!(mapped("         0          0 4294967295\n"), 4294967295);
         assert_eq!(mapped("0 1000 1\n1 100000 65536\n"), 65537);
+    }
+
+    #[test]
+    fn what_this_process_may_do_is_read() {
+        assert_eq!(permitted("Name:\tx\nCapPrm:\t000001fffeffffff\nCapEff:\t0\n"), 0x1ff_feff_ffff);
+        assert_eq!(permitted(""), u64::MAX);
     }
 
     #[test]

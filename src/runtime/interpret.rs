@@ -4,10 +4,12 @@
 //! every effect is a [`Call`], explained with the step's reason.
 
 use super::program::{Act, OnError, Place, Step, slot};
+use crate::kernel::call::{Dev, NodeKind};
 use crate::kernel::traced::because;
-use crate::kernel::{Call, Errno, Fd, Kernel, Ret, errno_name};
+use crate::kernel::{Call, Errno, Fd, Kernel, Ret, errno_name, linux};
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -45,6 +47,9 @@ pub trait Parent {
     /// # Errors
     /// The errno of sendmsg(2).
     fn send_terminal(&mut self, master: i32) -> Result<(), Errno>;
+
+    /// Tells that only the command's execve is left: an end from here on is the command's own.
+    fn becomes(&mut self) {}
 }
 
 /// For programs that open no terminal.
@@ -113,6 +118,9 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
             Act::ReadOnly { path } => self.read_only(path),
             Act::Terminal { rows, columns, owner, console } => self.terminal((*rows, *columns), *owner, *console),
             Act::CloseOthers { keep } => self.close_others(keep),
+            Act::Device { path, kind, mode, dev, owner } => self.device(path, *kind, *mode, *dev, *owner),
+            Act::Genuine { path, magic } => self.genuine(path, *magic),
+            Act::Init { program } => return self.stay_as_init(program),
             Act::Exec { argv, envp } => return self.exec(argv, envp),
         };
         match result {
@@ -171,6 +179,74 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
             Ret::Fd(fd) => self.call(Call::Close { fd: Fd::Raw(fd) }),
             other => Ok(other),
         }
+    }
+
+    fn device(
+        &self,
+        path: &Path,
+        kind: NodeKind,
+        mode: u32,
+        dev: Dev,
+        (owner, group): (u32, u32),
+    ) -> Result<Ret, (Box<Call>, Errno)> {
+        self.make_directories(path.parent().unwrap_or(Path::new("/")))?;
+        let made = self.call(Call::Mknodat { dirfd: Fd::Cwd, pathname: path.into(), kind, mode, dev })?;
+        if (owner, group) == (0, 0) {
+            return Ok(made);
+        }
+        self.call(Call::Fchownat { dirfd: Fd::Cwd, pathname: path.into(), owner, group })
+    }
+
+    /// Looking changes nothing: no call of the plan.
+    fn genuine(&self, path: &Path, magic: i64) -> Result<Ret, (Box<Call>, Errno)> {
+        self.probe(path, ResolveFlag::RESOLVE_NO_SYMLINKS)?;
+        if crate::kernel::linux::is_file_system(path, magic) {
+            return Ok(Ret::DONE);
+        }
+        let flags = OFlag::O_PATH;
+        let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS;
+        let call = Call::Openat2 { dirfd: Fd::Cwd, pathname: path.into(), flags, mode: 0, resolve };
+        Err((Box::new(call), Errno::EXDEV))
+    }
+
+    /// [`Act::Init`]: comes back in the child only.
+    fn stay_as_init(&mut self, program: &[Step]) -> Result<Ret, StepError> {
+        crate::trace::flush();
+        linux::block_signals();
+        let clone = Call::Clone3 { flags: CloneFlags::empty(), exit_signal: "SIGCHLD", cgroup: None };
+        let failed = |(call, errno): (Box<Call>, Errno)| StepError::of(&call, errno);
+        match self.call(clone).map_err(failed)? {
+            Ret::Pid { pid, .. } => {
+                let done = self.run(program);
+                crate::trace::flush();
+                // The end of the socket to the shim is one of them: the child alone tells whether the command began.
+                linux::close_from(3);
+                match done {
+                    Ok(()) => linux::exit_now(super::reaper::reap_until(self.kernel, pid)),
+                    Err(_) => linux::exit_now(125),
+                }
+            }
+            _ => {
+                if let Some(host) = self.number_on_the_host() {
+                    crate::trace::set_host_pid(host);
+                }
+                self.current = "the command gets the terminal's keys, as a shell would give them to it";
+                // In the background as long as its group is not in the foreground: SIGTTOU stays blocked until then.
+                self.call(Call::Setpgid { pid: 0, pgid: 0 }).map_err(failed)?;
+                if let Some(pgrp) = linux::own_group_if_terminal() {
+                    self.call(Call::IoctlTiocspgrp { fd: Fd::Raw(0), pgrp }).map_err(failed)?;
+                }
+                linux::clear_signals();
+                Ok(Ret::CHILD)
+            }
+        }
+    }
+
+    /// This process's number as the host counts: the host's /proc, kept from before the root was switched, names it.
+    fn number_on_the_host(&self) -> Option<u32> {
+        let fd = *self.slots.get(usize::from(slot::HOST_PROC))?;
+        let own = nix::fcntl::readlinkat(linux::borrow(fd)?, "self").ok()?;
+        own.to_str()?.parse().ok()
     }
 
     fn is_directory(&self, slot: u16) -> bool {
@@ -250,7 +326,8 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
             return Ok(Ret::DONE);
         };
         let failed = |errno| (Box::new(ptmx.clone()), errno);
-        let number = crate::kernel::linux::unlock_terminal(master).map_err(failed)?;
+        self.call(Call::IoctlTiocsptlck { fd: Fd::Raw(master), lock: 0 })?;
+        let number = linux::terminal_number(master).map_err(failed)?;
         if (rows, columns) != (0, 0) {
             self.call(Call::IoctlTiocswinsz { fd: Fd::Raw(master), ws_row: rows, ws_col: columns })?;
         }
@@ -299,8 +376,10 @@ impl<'a, K: Kernel, P: Parent> Interpreter<'a, K, P> {
         if !std::env::current_dir().is_ok_and(|at| at.is_absolute()) {
             return Err(StepError::exec(name, Errno::EACCES, 126, "its working directory is not in the container"));
         }
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+        let umask = self.call(Call::Umask { mask: 0o022 });
+        umask.map_err(|(call, errno)| StepError::of(&call, errno))?;
         let pathname = find(name, envp)?;
+        self.parent.becomes();
         let call = Call::Execve { pathname, argv: argv.to_vec(), envp: envp.to_vec() };
         match self.call(call) {
             Ok(ret) => Ok(ret),

@@ -74,7 +74,9 @@ pub fn bear<K: Kernel>(
     streams: &[OwnedFd; 3],
     up: OwnedFd,
 ) -> Result<(i32, OwnedFd), StepError> {
-    match Interpreter::new(kernel, NoParent).step(&plan.clone)? {
+    let mut mother = Interpreter::new(kernel, NoParent);
+    mother.run(&plan.enter)?;
+    match mother.step(&plan.clone)? {
         Ret::Child(_) => init::run(kernel, &plan.init, streams, &Up(up), &[]),
         Ret::Pid { pid, pidfd } => Ok((pid, linux::adopt(pidfd))),
         _ => Err(failed("clone3", Errno::EINVAL)),
@@ -99,7 +101,7 @@ fn start<K: Kernel>(
     trace::flush();
     let (pid, pidfd) = match mother {
         Some(mother) => mother.bear(streams, theirs)?,
-        None => match shim.step(&plan.clone)? {
+        None => match shim.run(&plan.enter).and_then(|()| shim.step(&plan.clone))? {
             Ret::Child(_) => {
                 drop(mine);
                 init::run(kernel, &plan.init, &streams, &Up(theirs), &[])
@@ -170,6 +172,7 @@ pub fn exec<K: Kernel>(
 
 /// Reads what init says until its end of the socket closes: by execve, or because init is gone.
 fn wait_for_command(socket: &OwnedFd, running: &mut Running, patience: PollTimeout) -> Result<(), StepError> {
+    let mut becomes = false;
     loop {
         if patience.is_some() && poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], patience) == Ok(0) {
             return Err(failed("wait for the new process", Errno::ETIMEDOUT));
@@ -190,16 +193,31 @@ fn wait_for_command(socket: &OwnedFd, running: &mut Running, patience: PollTimeo
         });
         let terminal = fds.map(linux::adopt).next();
         if length == 0 {
-            // Closed by execve; or by a kill of init just before it, which is told as the end of the container.
-            return Ok(());
+            // Closed by execve. Killed before it was about to make that call, init is no command that has ended.
+            return if becomes || !has_ended(&running.pidfd) { Ok(()) } else { Err(killed_before_command()) };
         }
         match serde_json::from_slice(&bytes[..length]) {
             Ok(Message::Terminal) => running.terminal = terminal,
+            Ok(Message::Becomes) => becomes = true,
             Ok(Message::Failed { op, errno, message, exit_code }) => {
                 return Err(StepError { op, errno: Errno::from_raw(errno), message, exit_code });
             }
             Err(_) => return Err(failed("recvmsg", Errno::EPROTO)),
         }
+    }
+}
+
+/// Whether the process of a pidfd has ended (pidfd_open(2): readable then).
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|n| n > 0)
+}
+
+fn killed_before_command() -> StepError {
+    StepError {
+        op: String::new(),
+        errno: Errno::ECHILD,
+        message: "the container's first process was ended before it could become the command (out of memory?)".into(),
+        exit_code: 125,
     }
 }
 

@@ -53,6 +53,7 @@ fn plan() -> Plan {
     let names = ["/cg/cpu/x", "/cg/memory/x", "/cg/pids/x"];
     let write = Step::call("a limit", Call::Write { path: "/cg/pids/x/pids.max".into(), data: b"1".to_vec() });
     Plan {
+        enter: vec![],
         before: names.iter().map(|n| make(n)).chain([write]).collect(),
         clone: Step::call(
             "a process",

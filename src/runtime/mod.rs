@@ -11,4 +11,6 @@ pub mod interpret;
 pub mod lifecycle;
 pub mod plan;
 pub mod program;
+mod reaper;
 pub mod rootless;
+pub mod seccomp;

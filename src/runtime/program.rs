@@ -1,5 +1,6 @@
 //! What a plan is made of.
 
+use crate::kernel::call::{Dev, NodeKind};
 use crate::kernel::{Call, Errno};
 use crate::trace::Actor;
 use serde::Serialize;
@@ -22,6 +23,12 @@ pub mod slot {
     pub const UP: u16 = 7;
     /// Where the new process tells what it does, when somebody listens.
     pub const TRACE: u16 = 8;
+    /// A namespace that is about to be joined.
+    pub const JOIN: u16 = 9;
+    /// The mount namespace to come back to.
+    pub const OWN_MOUNTS: u16 = 10;
+    /// The host's /proc, for the child of a process 1 of the engine's own to learn its number there.
+    pub const HOST_PROC: u16 = 11;
     /// Detached copies of bind mounts' sources, one after another.
     pub const BINDS: u16 = 16;
     /// One more than the highest.
@@ -62,6 +69,15 @@ pub enum Act {
     Terminal { rows: u16, columns: u16, owner: u32, console: bool },
     /// Closes all descriptors but the standard streams and what these slots hold.
     CloseOthers { keep: Vec<u16> },
+    /// Makes a device node, with the directories above it, and gives it to its owner.
+    Device { path: PathBuf, kind: NodeKind, mode: u32, dev: Dev, owner: (u32, u32) },
+    /// Refuses to go on where this place is not of the file system that it should be (its `f_type`, statfs(2)): what
+    /// follows writes there.
+    Genuine { path: PathBuf, magic: i64 },
+    /// This process stays as process 1: it makes a child, which goes on with the plan, gives up its privileges by a
+    /// program of its own, hands the child the signals that it gets itself, waits for whoever is left without a parent,
+    /// and ends as the child does.
+    Init { program: Program },
     /// Looks for the program in the container's PATH and becomes it. Nothing comes after.
     Exec { argv: Vec<String>, envp: Vec<String> },
 }

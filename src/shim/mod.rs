@@ -13,6 +13,7 @@ pub mod protocol;
 mod server;
 mod sessions;
 mod streams;
+pub mod words;
 
 use crate::kernel::linux::LinuxKernel;
 use crate::kernel::traced::Traced;

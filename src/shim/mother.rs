@@ -11,6 +11,7 @@ use crate::runtime::facts::Facts;
 use crate::runtime::interpret::{Interpreter, NoParent, StepError};
 use crate::runtime::lifecycle::{self, Mother, failed};
 use crate::runtime::plan::{self, Preparation};
+use crate::runtime::seccomp;
 use crate::trace::{self, Actor};
 use nix::sched::CloneFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -55,6 +56,8 @@ impl Prepared {
     /// Makes the groups and the process. None where there is nothing to gain, or nothing could be made.
     pub(super) fn make(cgroup: String) -> Option<Prepared> {
         let preparation = plan::prepare(&cgroup, &Facts::read())?;
+        // Both processes find it compiled: while a client waits there is no time for it.
+        seccomp::warm_up();
         let kernel = Recorded::new(LinuxKernel);
         let ends = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
         let mut shim = Interpreter::new(&kernel, NoParent);

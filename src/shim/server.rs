@@ -1,12 +1,15 @@
 //! The shim's life: makes the container, moves bytes between it, the log and who is attached, tells how it ended.
 
 use super::attach::{Attached, Stream};
+use super::leftovers::Leftovers;
 use super::log::{Log, now};
 use super::mother::Prepared;
 use super::packet::Connection;
 use super::protocol::{Attach, Exec, ExitRecord, Failure, Reply, Request, Start, TraceContext};
 use super::sessions::Sessions;
 use super::streams::{self, Input, read_some};
+use crate::kernel::linux::LinuxKernel;
+use crate::kernel::traced::Traced;
 use crate::kernel::{Call, Fd, Kernel, linux};
 use crate::runtime::facts::Facts;
 use crate::runtime::interpret::StepError;
@@ -43,6 +46,8 @@ pub(super) struct Shim<'k, K: Kernel> {
     log: Option<Log>,
     exited: Option<(i32, Option<i32>)>,
     sessions: Sessions,
+    /// Looked at when the first process has ended, since the group may be gone later.
+    oom_killed: bool,
 }
 
 impl Failure {
@@ -96,6 +101,7 @@ impl<'k, K: Kernel> Shim<'k, K> {
                     log: parts.log,
                     exited: None,
                     sessions: Sessions::default(),
+                    oom_killed: false,
                     start,
                 })
             }
@@ -405,9 +411,21 @@ impl<'k, K: Kernel> Shim<'k, K> {
         while let Some((pid, code, signal)) = linux::reap() {
             if pid == self.running.pid {
                 self.exited = Some((code, signal));
+                self.oom_killed = plan::cgroups::oom_killed(&self.plan.after);
+                self.end_the_others();
             } else {
                 self.sessions.note_end(pid, code);
             }
+        }
+    }
+
+    /// Where the first process is not number 1 of a pid namespace of its own, the kernel does not end the others with it.
+    fn end_the_others(&self) {
+        if self.plan.has_own_processes() {
+            return;
+        }
+        if let Err(error) = Leftovers::new(Arc::new(Traced(LinuxKernel))).clear(&self.start.cgroup) {
+            eprintln!("rdock shim: {error}");
         }
     }
 
@@ -439,8 +457,7 @@ impl<'k, K: Kernel> Shim<'k, K> {
     /// Writes how it ended, takes away what is left, tells everybody.
     fn finish(&mut self) {
         let (code, signal) = self.exited.unwrap_or((125, None));
-        let oom_killed = plan::cgroups::oom_killed(&self.plan.after);
-        let record = ExitRecord { code, signal, oom_killed, at: now() };
+        let record = ExitRecord { code, signal, oom_killed: self.oom_killed, at: now() };
         lifecycle::undo(self.kernel, &self.plan);
         if let Err(error) = persist(&self.start.exit_path, &record) {
             eprintln!("rdock shim: write {}: {error}", self.start.exit_path.display());

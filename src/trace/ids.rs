@@ -157,6 +157,13 @@ pub(super) fn host_pid() -> u32 {
     HOST_PID.load(Ordering::Relaxed)
 }
 
+/// For a process that can't ask any more: it is a copy of one whose root is switched, and was told by other means.
+pub fn set_host_pid(host: u32) {
+    HOST_PID.store(host, Ordering::Relaxed);
+    OWN_PID.store(std::process::id(), Ordering::Relaxed);
+    BASE.store(0, Ordering::Relaxed);
+}
+
 fn random_u64() -> u64 {
     getrandom::u64().unwrap_or_else(|_| mix(super::event::now() ^ u64::from(std::process::id())))
 }

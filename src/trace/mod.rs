@@ -34,7 +34,7 @@ pub mod testing;
 pub mod transport;
 
 pub use event::{Actor, Outcome, TraceEvent};
-pub use ids::{SpanId, TraceId, TraceParent};
+pub use ids::{SpanId, TraceId, TraceParent, set_host_pid};
 pub use layer::{
     CallEvent, Step, Told, current_context, emit_call, explain_layer, flush, install, install_process, request_span,
     step, within,

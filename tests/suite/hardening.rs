@@ -23,6 +23,23 @@ fn no_descriptor_of_the_engine_is_open_in_a_container() {
     assert_eq!(seen.stdout, "0\n1\n2\n3\n");
 }
 
+/// The class of CVE-2019-5736: an image whose command is `/proc/self/exe` runs the engine's own program inside, with
+/// libraries of the image, and could write to it when it runs no more.
+#[test]
+fn the_engines_program_can_not_be_written_from_inside() {
+    let Some(lab) = lab() else { return };
+    lab.start_daemon();
+    // What a spare shim, and each process that it makes, has as its program: on a mount that is read-only.
+    let script = "exec 3< /proc/1/exe && echo opened; (: > /proc/self/fd/3) && echo written";
+    let seen = lab.rdock(["run", "--rm", "--privileged", "--init", "centos", "sh", "-c", script]);
+    assert!(seen.stdout == "opened\n" && seen.stderr.contains("Read-only file system"), "{seen:?}");
+    // As its own command it is a program of the host, which finds nothing of the host: whatever comes of it, it is not
+    // written to.
+    let before = std::fs::metadata(super::support::lab::RDOCK).unwrap().modified().unwrap();
+    let _ = lab.rdock(["run", "--rm", "--privileged", "centos", "/proc/self/exe", "version"]);
+    assert_eq!(std::fs::metadata(super::support::lab::RDOCK).unwrap().modified().unwrap(), before);
+}
+
 #[test]
 fn nothing_of_the_callers_environment_comes_along() {
     let Some(mut lab) = lab() else { return };

@@ -4,7 +4,7 @@ use super::super::image_source::SourceImage;
 use super::super::logs;
 use super::super::names::{self, NameError};
 use super::super::spec;
-use super::super::store::{Bundle, Layers};
+use super::super::store::{Bundle, Layers, NetworkFiles};
 use super::*;
 use crate::trace::{self, Actor};
 use bollard_stubs::models::ContainerCreateBody;
@@ -60,7 +60,8 @@ impl Inner {
         let image = blocking(move || Ok(images.find(&wanted)?)).await?;
         // Until the table has the container, nobody knows that it needs the image.
         let _held = image.hold.clone();
-        let config = spec::merge(body, image.config.as_ref())?;
+        let config = spec::merge(body, image.config.as_ref(), &spec::Machine::read())?;
+        self.check_host(&config)?;
         let warnings = spec::warnings(&config);
         if let Some(log) = config.host_config.as_ref().and_then(|h| h.log_config.as_ref()) {
             logs::check(log.typ.as_deref().unwrap_or_default(), &log.config.clone().unwrap_or_default())?;
@@ -134,7 +135,7 @@ impl Inner {
     fn make_bundle(&self, record: &Record) -> Result<(), ContainerError> {
         let hostname = spec::hostname(&record.config, &record.id, &super::start::host_name());
         let domain = record.config.domainname.as_deref().unwrap_or("");
-        let bundle = self.store.make(&record.id, &hostname, domain)?;
+        let bundle = self.store.make(&record.id, &hostname, domain, &NetworkFiles::of(&record.config))?;
         self.make_layer(&bundle)
     }
 

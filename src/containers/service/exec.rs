@@ -186,7 +186,15 @@ impl Inner {
         let user = own.or(record.config.user.as_deref()).unwrap_or("");
         let account = self.account(record, user)?;
         let (host_name, cgroup) = (super::start::host_name(), self.cgroup(&record.id));
-        let facts = Facts { id: &record.id, account: &account, host_name: &host_name, cgroup: &cgroup };
+        let facts = Facts {
+            id: &record.id,
+            account: &account,
+            host_name: &host_name,
+            cgroup: &cgroup,
+            devices: &[],
+            pid_of: None,
+            ipc_of: None,
+        };
         let process = spec::exec_process(&record.config, config, &facts);
         if !process.cwd().is_absolute() {
             return Err(failed(126, "Cwd must be an absolute path").into());

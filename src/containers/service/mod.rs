@@ -14,6 +14,7 @@ mod create;
 mod end;
 mod exec;
 mod health;
+mod host;
 mod logs;
 mod look;
 mod pause;

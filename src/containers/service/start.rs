@@ -6,6 +6,7 @@ use super::super::layers::Layers;
 use super::super::shim_client::{Launched, ShimProcess};
 use super::super::spec::{self, Facts};
 use super::super::state::Status;
+use super::host;
 use super::*;
 use crate::shim::protocol::{Reply, Request, Rootfs, Start};
 use crate::trace::{self, Actor};
@@ -195,8 +196,17 @@ impl Inner {
             self.layers.renew_work(&bundle.dir, "work")?;
         }
         let account = self.account(record, record.config.user.as_deref().unwrap_or(""))?;
-        let facts =
-            Facts { id: &record.id, account: &account, host_name: &host_name(), cgroup: &self.cgroup(&record.id) };
+        host::make_sources(&record.config)?;
+        let (devices, joined) = (host::devices(&record.config)?, self.joined(&record.config)?);
+        let facts = Facts {
+            id: &record.id,
+            account: &account,
+            host_name: &host_name(),
+            cgroup: &self.cgroup(&record.id),
+            devices: &devices,
+            pid_of: joined.pid_of,
+            ipc_of: joined.ipc_of,
+        };
         let spec = spec::to_json(&spec::build(&record.config, &facts));
         let spec = spec.map_err(|error| io("write config.json")(error.into()))?;
         Ok(self.store.save_spec(&record.id, &spec)?)

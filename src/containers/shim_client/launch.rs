@@ -79,6 +79,8 @@ pub struct Shims {
     /// Name of the control groups that a spare shim makes in advance: this and a number. None: no spare shims.
     spare_group: Option<String>,
     leftovers: Leftovers,
+    /// This program, on a mount that nobody can write through ([`crate::app`] makes it); none where that can't be had.
+    program: Option<OwnedFd>,
     spare: Mutex<Spares>,
 }
 
@@ -96,8 +98,9 @@ const READY: usize = 2;
 
 impl Shims {
     /// `spare_group`: `rdock-<tag>-spare`, to keep one shim ready; none to start each when it is asked for.
-    pub fn new(run: PathBuf, spare_group: Option<String>, leftovers: Leftovers) -> Shims {
-        Shims { run, spare_group, leftovers, spare: Mutex::default() }
+    /// `program`: what is started, by default this process's own.
+    pub fn new(run: PathBuf, spare_group: Option<String>, leftovers: Leftovers, program: Option<OwnedFd>) -> Shims {
+        Shims { run, spare_group, leftovers, program, spare: Mutex::default() }
     }
 
     /// Standard input is the connection; no environment, so nothing of the daemon's gets into a container; no code
@@ -105,7 +108,12 @@ impl Shims {
     fn spawn(&self) -> io::Result<Launched> {
         let (mine, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let log = OpenOptions::new().create(true).append(true).open(self.run.join("shim.log"))?;
-        let child = tokio::process::Command::new("/proc/self/exe")
+        let program = match &self.program {
+            Some(fd) => format!("/proc/self/fd/{}", fd.as_raw_fd()),
+            None => "/proc/self/exe".to_owned(),
+        };
+        let child = tokio::process::Command::new(program)
+            .arg0("rdock")
             .arg("shim")
             .env_clear()
             .stdin(Stdio::from(theirs))

@@ -1,7 +1,7 @@
 //! What the client asked for, joined with what the image says: the container's configuration.
 
-use super::SpecError;
-use bollard_stubs::models::{ContainerCreateBody, HostConfig};
+use super::{Machine, SpecError};
+use bollard_stubs::models::ContainerCreateBody;
 use oci_spec::image::Config as ImageConfig;
 use std::collections::HashMap;
 
@@ -9,7 +9,11 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// [`SpecError`] for what can't be run, in Docker's words where it has some.
-pub fn merge(mut body: ContainerCreateBody, image: Option<&ImageConfig>) -> Result<ContainerCreateBody, SpecError> {
+pub fn merge(
+    mut body: ContainerCreateBody,
+    image: Option<&ImageConfig>,
+    machine: &Machine,
+) -> Result<ContainerCreateBody, SpecError> {
     let none = ImageConfig::default();
     let image = image.unwrap_or(&none);
     command(&mut body, image);
@@ -27,8 +31,26 @@ pub fn merge(mut body: ContainerCreateBody, image: Option<&ImageConfig>) -> Resu
     body.labels = Some(labels);
     body.exposed_ports = union(body.exposed_ports, image.exposed_ports());
     body.volumes = union(body.volumes, image.volumes());
-    check(&body)?;
+    check(&body, machine)?;
+    adapt(&mut body);
     Ok(body)
+}
+
+/// What Docker fills in where nothing was said (moby, adaptContainerSettings).
+fn adapt(body: &mut ContainerCreateBody) {
+    let Some(host) = &mut body.host_config else { return };
+    let memory = host.memory.unwrap_or(0);
+    if memory > 0 && host.memory_swap.unwrap_or(0) == 0 {
+        host.memory_swap = Some(memory.saturating_mul(2));
+    }
+    if host.privileged == Some(true) {
+        host.masked_paths = Some(vec![]);
+        host.readonly_paths = Some(vec![]);
+        let options = host.security_opt.get_or_insert_default();
+        if !options.iter().any(|o| o == "label=disable") {
+            options.push("label=disable".into());
+        }
+    }
 }
 
 /// The image's `CMD` counts only when the client gave neither command nor entrypoint; `--entrypoint ""` (one empty
@@ -76,7 +98,7 @@ pub fn argv(config: &ContainerCreateBody) -> Vec<String> {
     argv
 }
 
-fn check(body: &ContainerCreateBody) -> Result<(), SpecError> {
+fn check(body: &ContainerCreateBody, machine: &Machine) -> Result<(), SpecError> {
     let argv = argv(body);
     if argv.first().is_none_or(String::is_empty) {
         return Err(SpecError::NoCommand);
@@ -105,50 +127,10 @@ fn check(body: &ContainerCreateBody) -> Result<(), SpecError> {
     if let Some(signal) = body.stop_signal.as_deref().filter(|s| !s.is_empty()) {
         super::signal::parse(signal)?;
     }
-    body.host_config.as_ref().map_or(Ok(()), check_host)
-}
-
-/// What is not built yet is refused when leaving it out would break a promise (isolation, data), and warned of when
-/// it would not ([`warnings`]).
-fn check_host(host: &HostConfig) -> Result<(), SpecError> {
-    let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|l| !l.is_empty());
-    let refuse = |what| Err(SpecError::NotYet(what));
-    let network = host.network_mode.as_deref().unwrap_or("");
-    if !matches!(network, "" | "default" | "bridge" | "none" | "host") {
-        return Err(match network.split_once(':') {
-            Some(("container", _)) => SpecError::NotYet("--network container:NAME"),
-            _ => SpecError::Network(network.into()),
-        });
+    match &body.host_config {
+        Some(host) => super::check::host(body, host, machine),
+        None => Ok(()),
     }
-    let foreign = |mode: &Option<String>| !matches!(mode.as_deref().unwrap_or(""), "" | "private" | "shareable");
-    if host.privileged == Some(true) {
-        return refuse("--privileged");
-    }
-    if some(&host.cap_add) {
-        return refuse("--cap-add");
-    }
-    if some(&host.binds) || host.mounts.as_ref().is_some_and(|m| !m.is_empty()) {
-        return refuse("--volume and --mount");
-    }
-    if some(&host.volumes_from) {
-        return refuse("--volumes-from");
-    }
-    if host.tmpfs.as_ref().is_some_and(|t| !t.is_empty()) {
-        return refuse("--tmpfs");
-    }
-    if host.devices.as_ref().is_some_and(|d| !d.is_empty()) {
-        return refuse("--device");
-    }
-    if foreign(&host.pid_mode) {
-        return refuse("--pid");
-    }
-    if foreign(&host.ipc_mode) {
-        return refuse("--ipc");
-    }
-    if !matches!(host.uts_mode.as_deref().unwrap_or(""), "" | "host") {
-        return refuse("--uts other than host");
-    }
-    Ok(())
 }
 
 /// What was asked for and will not be there, one sentence each; the create answer carries them.
@@ -156,27 +138,28 @@ pub fn warnings(config: &ContainerCreateBody) -> Vec<String> {
     let Some(host) = &config.host_config else {
         return vec![];
     };
-    let set = |n: Option<i64>| n.is_some_and(|n| n > 0);
     let mut warnings = vec![];
-    let mut warn = |on: bool, what: &str| {
-        if on {
-            warnings.push(format!("rdock has no {what} yet: it is left out."));
-        }
-    };
-    let resources = [host.memory, host.nano_cpus, host.cpu_shares, host.cpu_quota, host.pids_limit];
-    warn(resources.into_iter().any(set), "limits on memory, processors and processes");
-    let ports = host.port_bindings.as_ref().is_some_and(|p| !p.is_empty());
-    warn(ports || host.publish_all_ports == Some(true), "published ports");
-    let restart = host.restart_policy.as_ref().and_then(|p| p.name);
-    let restarts = restart.map(|name| name.to_string());
-    warn(!matches!(restarts.as_deref(), None | Some("" | "no")), "restart policy");
-    warn(config.volumes.as_ref().is_some_and(|v| !v.is_empty()), "volumes");
+    if host.oom_kill_disable == Some(true) && host.memory.unwrap_or(0) <= 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+                .to_owned(),
+        );
+    }
+    if config.volumes.as_ref().is_some_and(|v| !v.is_empty()) {
+        warnings.push("rdock has no volumes yet: what is written there goes with the container.".into());
+    }
     warnings
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::merge as merge_on;
     use super::*;
+    use bollard_stubs::models::HostConfig;
+
+    fn merge(body: ContainerCreateBody, image: Option<&ImageConfig>) -> Result<ContainerCreateBody, SpecError> {
+        merge_on(body, image, &Machine::default())
+    }
 
     fn list(items: &[&str]) -> Option<Vec<String>> {
         Some(items.iter().map(|s| (*s).to_owned()).collect())
@@ -251,17 +234,24 @@ mod tests {
         };
         let network = Some("blue".to_owned());
         assert_eq!(host(HostConfig { network_mode: network, ..Default::default() }), "network blue not found");
-        assert_eq!(
-            host(HostConfig { privileged: Some(true), ..Default::default() }),
-            "rdock can't do --privileged yet"
+        assert!(
+            host(HostConfig { volumes_from: list(&["x"]), ..Default::default() })
+                .contains("rdock can't do --volumes-from yet")
         );
     }
 
     #[test]
-    fn what_is_left_out_is_warned_of() {
-        let host_config = Some(HostConfig { memory: Some(1 << 26), ..Default::default() });
+    fn a_limit_of_memory_brings_one_of_swap() {
+        let host_config = Some(HostConfig { memory: Some(64 << 20), ..Default::default() });
         let merged = merge(ContainerCreateBody { host_config, ..body(&["x"]) }, None).unwrap();
-        assert_eq!(warnings(&merged), ["rdock has no limits on memory, processors and processes yet: it is left out."]);
+        assert_eq!(merged.host_config.unwrap().memory_swap, Some(128 << 20));
+    }
+
+    #[test]
+    fn what_is_left_out_is_warned_of() {
+        let host_config = Some(HostConfig { oom_kill_disable: Some(true), ..Default::default() });
+        let merged = merge(ContainerCreateBody { host_config, ..body(&["x"]) }, None).unwrap();
+        assert!(warnings(&merged)[0].starts_with("OOM killer is disabled for the container"));
         assert!(warnings(&merge(body(&["x"]), None).unwrap()).is_empty());
     }
 }

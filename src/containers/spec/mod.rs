@@ -2,18 +2,26 @@
 //!
 //! What is left unsaid gets Docker's defaults, so that a program finds in the container what it finds in Docker's.
 
+pub mod binds;
+mod check;
 mod isolation;
+mod limits;
 mod merge;
 mod mounts;
+mod security;
+mod sent;
 pub mod signal;
 
-pub use isolation::{DEFAULT_CAPABILITIES, MASKED_PATHS, READONLY_PATHS};
+pub use check::Machine;
+pub use isolation::{DEFAULT_CAPABILITIES, Device, MASKED_PATHS, READONLY_PATHS};
 pub use merge::{argv, merge, warnings};
+pub use sent::read;
 
 use super::accounts::Account;
 use crate::oci::ErrorKind;
 use bollard_stubs::models::{ContainerCreateBody, ExecConfig};
 use oci_spec::runtime::{Box as Size, BoxBuilder, Process, Root, Spec, User};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Version of the runtime spec that is written.
@@ -41,6 +49,9 @@ pub enum SpecError {
     Network(String),
     #[error("rdock can't do {0} yet")]
     NotYet(&'static str),
+    /// In the words of Docker's daemon.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl SpecError {
@@ -63,6 +74,12 @@ pub struct Facts<'a> {
     pub host_name: &'a str,
     /// `rdock-<tag>-<id>`
     pub cgroup: &'a str,
+    /// Devices of the host that were asked for, looked up.
+    pub devices: &'a [Device],
+    /// The first process of the container whose process numbers are shared (`--pid container:`).
+    pub pid_of: Option<i32>,
+    /// Likewise for `--ipc container:`.
+    pub ipc_of: Option<i32>,
 }
 
 /// The name that the container has for itself: what was asked for, else the host's where it is shared, else the
@@ -88,9 +105,9 @@ pub fn build(config: &ContainerCreateBody, facts: &Facts<'_>) -> Spec {
     let hostname = (!isolation::shares_name(config)).then(|| hostname(config, facts.id, facts.host_name));
     spec.set_hostname(hostname);
     spec.set_domainname(config.domainname.clone().filter(|d| !d.is_empty()));
-    spec.set_mounts(Some(mounts::defaults(host.and_then(|h| h.shm_size))));
-    spec.set_annotations(None);
-    spec.set_linux(Some(isolation::linux(config, facts.cgroup)));
+    spec.set_mounts(Some(mounts::all(config, facts)));
+    spec.set_annotations(annotations(config));
+    spec.set_linux(Some(isolation::linux(config, facts)));
     spec
 }
 
@@ -115,12 +132,32 @@ pub fn exec_process(config: &ContainerCreateBody, exec: &ExecConfig, facts: &Fac
     process
 }
 
+/// The client's annotations, and ours: which filter of system calls the runtime is to load.
+fn annotations(config: &ContainerCreateBody) -> Option<HashMap<String, String>> {
+    let host = config.host_config.as_ref();
+    let mut all = host.and_then(|h| h.annotations.clone()).unwrap_or_default();
+    let options = host.map_or(Ok(security::Filter::Builtin), |h| security::options(h).map(|o| o.filter));
+    if options == Ok(security::Filter::Builtin) {
+        all.insert(security::BUILTIN_SECCOMP.0.into(), security::BUILTIN_SECCOMP.1.into());
+    }
+    let init = host.and_then(|h| h.init).unwrap_or(false) && !isolation::shares_processes(config);
+    if init {
+        all.insert(crate::shim::words::INIT.0.into(), crate::shim::words::INIT.1.into());
+    }
+    (!all.is_empty()).then_some(all)
+}
+
 /// The spec as JSON, in an order that does not change from run to run (sets of capabilities are sorted).
 ///
 /// # Errors
 /// None in practice: the type has no maps with odd keys.
 pub fn to_json(spec: &Spec) -> Result<serde_json::Value, serde_json::Error> {
     let mut json = serde_json::to_value(spec)?;
+    for place in ["/annotations", "/linux/sysctl"] {
+        if let Some(map) = json.pointer_mut(place).and_then(|m| m.as_object_mut()) {
+            map.sort_keys();
+        }
+    }
     if let Some(sets) = json.pointer_mut("/process/capabilities").and_then(|c| c.as_object_mut()) {
         for set in sets.values_mut().filter_map(|v| v.as_array_mut()) {
             set.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
@@ -144,7 +181,8 @@ fn process(config: &ContainerCreateBody, facts: &Facts<'_>) -> Process {
     process.set_env(Some(environment(config, facts)));
     process.set_cwd(PathBuf::from(cwd.unwrap_or("/")));
     process.set_capabilities(Some(isolation::capabilities(config, facts.account.uid)));
-    process.set_rlimits(None);
+    process.set_rlimits(limits::of_processes(config));
+    process.set_oom_score_adj(limits::oom_score(config));
     process.set_no_new_privileges(Some(isolation::no_new_privileges(config)));
     process
 }

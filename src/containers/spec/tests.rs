@@ -15,7 +15,8 @@ fn config(cmd: &[&str]) -> ContainerCreateBody {
 }
 
 fn built(config: &ContainerCreateBody, account: &Account) -> Spec {
-    let facts = Facts { id: ID, account, host_name: "lab", cgroup: "rdock-1-x" };
+    let facts =
+        Facts { id: ID, account, host_name: "lab", cgroup: "rdock-1-x", devices: &[], pid_of: None, ipc_of: None };
     build(config, &facts)
 }
 
@@ -180,9 +181,9 @@ proptest! {
 
     #[test]
     fn what_is_merged_has_a_command(config in any_config()) {
-        if let Ok(merged) = merge(config, None) {
+        if let Ok(merged) = merge(config, None, &Machine::default()) {
             prop_assert!(!argv(&merged)[0].is_empty());
-            prop_assert_eq!(merge(merged.clone(), None), Ok(merged));
+            prop_assert_eq!(merge(merged.clone(), None, &Machine::default()), Ok(merged));
         }
     }
 

@@ -11,7 +11,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::routing::{delete, get, post};
-use bollard_stubs::models::ContainerCreateBody;
 use http::StatusCode;
 use std::time::Duration;
 use tracing::Instrument as _;
@@ -33,10 +32,7 @@ pub fn routes() -> Router<Engine> {
 
 /// `POST /containers/create?name=`
 async fn create(State(engine): State<Engine>, Query(params): Query<Params>, body: Bytes) -> Answer {
-    if body.is_empty() {
-        return Err(Refusal::bad("EOF"));
-    }
-    let body: ContainerCreateBody = serde_json::from_slice(&body).map_err(Refusal::bad)?;
+    let body = crate::containers::read_body(&body)?;
     if body.image.as_deref().unwrap_or_default().is_empty() {
         return Err(Refusal::bad("no image specified"));
     }

@@ -11,6 +11,12 @@ pub fn adopt(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// A descriptor that somebody else holds and goes on holding; none for a number that is none.
+pub fn borrow(fd: i32) -> Option<std::os::fd::BorrowedFd<'static>> {
+    // SAFETY: by contract the number stays open while it is used: it lies in a slot of the interpreter until execve.
+    (fd >= 0).then(|| unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
+}
+
 /// Writes everything, going on after interruptions.
 pub(super) fn write_all(fd: i32, mut data: &[u8]) -> Result<(), Errno> {
     while !data.is_empty() {
@@ -35,6 +41,39 @@ pub fn clear_signals() {
     let _ = nix::sys::signal::sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&empty), None);
 }
 
+/// Blocks all signals that can be blocked (sigprocmask(2)).
+pub fn block_signals() {
+    let all = nix::sys::signal::SigSet::all();
+    let _ = nix::sys::signal::sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&all), None);
+}
+
+/// Waits for a signal that is blocked (sigwaitinfo(2)); its number.
+pub fn next_signal() -> i32 {
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    loop {
+        // SAFETY: sigfillset(3) fills the set; sigwaitinfo(2) reads it and may be given no place for details.
+        let signal = unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::sigwaitinfo(all.as_ptr(), std::ptr::null_mut())
+        };
+        if signal > 0 {
+            return signal;
+        }
+    }
+}
+
+/// This process's group, where standard input is a terminal (isatty(3)).
+pub fn own_group_if_terminal() -> Option<i32> {
+    // SAFETY: isatty(3) and getpgrp(2) take no pointer.
+    (unsafe { libc::isatty(0) } == 1).then(|| unsafe { libc::getpgrp() })
+}
+
+/// Closes all descriptors from this one on (close_range(2)).
+pub fn close_from(first: u32) {
+    // SAFETY: integers only; the caller uses none of them any more.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
 /// One ended child, if there is one: (pid, exit code, signal). Never waits (waitpid(2) with WNOHANG).
 pub fn reap() -> Option<(i32, i32, Option<i32>)> {
     let mut status = 0;
@@ -57,11 +96,8 @@ pub fn set_nonblocking(fd: &OwnedFd) -> Result<(), Errno> {
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
 }
 
-/// Makes the slave of a pseudo-terminal usable and tells its number (ioctl_tty(2): TIOCSPTLCK, TIOCGPTN).
-pub fn unlock_terminal(master: i32) -> Result<u32, Errno> {
-    let unlock: libc::c_int = 0;
-    // SAFETY: reads one integer.
-    answer(unsafe { libc::ioctl(master, libc::TIOCSPTLCK, &raw const unlock) }.into())?;
+/// The number of a pseudo-terminal in its devpts (ioctl_tty(2): TIOCGPTN).
+pub fn terminal_number(master: i32) -> Result<u32, Errno> {
     let mut number: libc::c_uint = 0;
     // SAFETY: writes one integer.
     answer(unsafe { libc::ioctl(master, libc::TIOCGPTN, &raw mut number) }.into())?;
@@ -78,6 +114,11 @@ pub fn exit_now(code: i32) -> ! {
 pub fn memfd_cloexec(name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     // SAFETY: one C string.
     answer(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) }.into()).map(|fd| adopt(fd as i32))
+}
+
+/// Whether a path leads to a file system of this kind (statfs(2), `f_type`), without following a link at its end.
+pub fn is_file_system(path: &std::path::Path, magic: i64) -> bool {
+    nix::sys::statfs::statfs(path).is_ok_and(|fs| fs.filesystem_type().0 == magic)
 }
 
 /// How many threads this process has: clone3 without CLONE_VM is only safe with one (proc_pid_task(5)).

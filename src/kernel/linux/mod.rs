@@ -19,7 +19,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 pub use fds::{
-    adopt, clear_signals, exit_now, memfd_cloexec, reap, set_nonblocking, stat_mode, thread_count, unlock_terminal,
+    adopt, block_signals, borrow, clear_signals, close_from, exit_now, is_file_system, memfd_cloexec, next_signal,
+    own_group_if_terminal, reap, set_nonblocking, stat_mode, terminal_number, thread_count,
 };
 
 /// The kernel that this process runs on.

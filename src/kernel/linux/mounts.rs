@@ -33,6 +33,7 @@ pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
                 )
             })
         }),
+        Call::MountSetattr { dfd, recursive, attr_set } => mount_setattr(*dfd, *recursive, attr_set),
         Call::PivotRoot { new_root, put_old } => cpath(new_root).and_then(|new| {
             let old = cpath(put_old)?;
             // SAFETY: pivot_root(2) reads two C strings.
@@ -43,6 +44,41 @@ pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
             done(unsafe { libc::chdir(path.as_ptr()) }.into())
         }),
         _ => return None,
+    })
+}
+
+/// `struct mount_attr` (mount_setattr(2)).
+#[repr(C)]
+#[derive(Default)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+fn mount_setattr(dfd: Fd, recursive: bool, names: &[&'static str]) -> Result<Ret, Errno> {
+    let mut attr = MountAttr::default();
+    for name in names {
+        attr.attr_set |= match *name {
+            "MOUNT_ATTR_RDONLY" => libc::MOUNT_ATTR_RDONLY,
+            "MOUNT_ATTR_NOSUID" => libc::MOUNT_ATTR_NOSUID,
+            "MOUNT_ATTR_NODEV" => libc::MOUNT_ATTR_NODEV,
+            "MOUNT_ATTR_NOEXEC" => libc::MOUNT_ATTR_NOEXEC,
+            _ => return Err(Errno::EINVAL),
+        };
+    }
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: mount_setattr(2) reads one C string and one mount_attr of the size that is passed.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dfd.raw(),
+            c"".as_ptr(),
+            flags as libc::c_uint,
+            &attr,
+            size_of::<MountAttr>(),
+        )
     })
 }
 

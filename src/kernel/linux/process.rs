@@ -31,6 +31,21 @@ pub(super) fn call(call: &Call) -> Option<Result<Ret, Errno>> {
         Call::Kill { pid, sig } => done(unsafe { libc::kill(*pid, *sig) }.into()),
         // SAFETY: setsid(2) takes nothing.
         Call::Setsid {} => done(unsafe { libc::setsid() }.into()),
+        // SAFETY: setpgid(2) takes two integers.
+        Call::Setpgid { pid, pgid } => done(unsafe { libc::setpgid(*pid, *pgid) }.into()),
+        Call::Umask { mask } => {
+            // SAFETY: umask(2) takes an integer and can't fail.
+            unsafe { libc::umask(*mask) };
+            Ok(Ret::DONE)
+        }
+        Call::IoctlTiocsptlck { fd, lock } => {
+            // SAFETY: TIOCSPTLCK reads one integer, which lives until the call returns.
+            done(unsafe { libc::ioctl(fd.raw(), libc::TIOCSPTLCK, lock as *const i32) }.into())
+        }
+        Call::IoctlTiocspgrp { fd, pgrp } => {
+            // SAFETY: TIOCSPGRP reads one process group number, which lives until the call returns.
+            done(unsafe { libc::ioctl(fd.raw(), libc::TIOCSPGRP, pgrp as *const i32) }.into())
+        }
         // SAFETY: TIOCSCTTY takes an integer argument, 0: do not steal the terminal.
         Call::IoctlTiocsctty { fd } => done(unsafe { libc::ioctl(fd.raw(), libc::TIOCSCTTY, 0) }.into()),
         Call::IoctlTiocswinsz { fd, ws_row, ws_col } => {

@@ -6,7 +6,7 @@ use crate::runtime::facts::{Cgroups, Facts, Hierarchy};
 use crate::runtime::interpret::StepError;
 use crate::runtime::program::{Act, Program, Step, slot};
 use nix::fcntl::{OFlag, ResolveFlag};
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use oci_spec::runtime::{LinuxBlockIo, LinuxDeviceCgroup, LinuxResources, LinuxThrottleDevice};
 use std::path::{Path, PathBuf};
 
 /// The steps, by where they belong in the whole plan.
@@ -24,7 +24,13 @@ pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Group {
             Some(spare) => v1_prepared(spare, request.cgroup, hierarchies, resources.as_ref()),
             None => v1(request.cgroup, hierarchies, resources.as_ref()),
         },
-        Cgroups::V2 { own, controllers } => v2(&own.join(request.cgroup), controllers, resources.as_ref()),
+        Cgroups::V2 { own, controllers, enabled } => {
+            let mut group = v2(&own.join(request.cgroup), controllers, resources.as_ref());
+            if let Some(step) = hand_on(own, controllers, enabled, resources.as_ref()) {
+                group.before.insert(0, step);
+            }
+            group
+        }
     }
 }
 
@@ -208,8 +214,10 @@ fn v1_limits(dir: &Path, has: &dyn Fn(&str) -> bool, resources: &LinuxResources)
         && let Some(memory) = resources.memory()
     {
         limit("memory.limit_in_bytes", memory.limit().map(|n| n.to_string()), "the most memory it may use, in bytes");
-        limit("memory.memsw.limit_in_bytes", memory.swap().map(|n| n.to_string()), "memory and swap together");
         limit("memory.soft_limit_in_bytes", memory.reservation().map(|n| n.to_string()), "pressed down to this first");
+        limit("memory.swappiness", memory.swappiness().map(|n| n.to_string()), "how soon its memory is swapped out");
+        let off = memory.disable_oom_killer().filter(|off| *off).map(|_| "1".to_owned());
+        limit("memory.oom_control", off, "out of memory, it waits and is not ended");
     }
     if has("cpu")
         && let Some(cpu) = resources.cpu()
@@ -217,6 +225,8 @@ fn v1_limits(dir: &Path, has: &dyn Fn(&str) -> bool, resources: &LinuxResources)
         limit("cpu.shares", cpu.shares().map(|n| n.to_string()), "its share when the processors are busy");
         limit("cpu.cfs_period_us", cpu.period().map(|n| n.to_string()), "the period of the processor quota");
         limit("cpu.cfs_quota_us", cpu.quota().map(|n| n.to_string()), "processor time in each period");
+        limit("cpu.rt_period_us", cpu.realtime_period().map(|n| n.to_string()), "the period of real-time work");
+        limit("cpu.rt_runtime_us", cpu.realtime_runtime().map(|n| n.to_string()), "real-time work in each period");
     }
     if has("cpuset")
         && let Some(cpu) = resources.cpu()
@@ -229,7 +239,47 @@ fn v1_limits(dir: &Path, has: &dyn Fn(&str) -> bool, resources: &LinuxResources)
     {
         limit("pids.max", Some(pids_max(pids.limit())), "the most processes it may have: a fork bomb stops here");
     }
+    if has("memory")
+        && let Some(swap) = resources.memory().as_ref().and_then(|m| m.swap())
+    {
+        // After the limit of memory, which it may not be less than. A kernel without swap accounting has no such file.
+        let step = write("memory and swap together", dir.join("memory.memsw.limit_in_bytes"), swap.to_string());
+        steps.push(step.tolerate(&["ENOENT", "EACCES"]));
+    }
+    if has("blkio")
+        && let Some(io) = resources.block_io()
+    {
+        steps.extend(v1_disks(dir, io));
+    }
     steps
+}
+
+fn v1_disks(dir: &Path, io: &LinuxBlockIo) -> Vec<Step> {
+    let mut steps = vec![];
+    if let Some(weight) = io.weight() {
+        let step = write("its share when the disks are busy", dir.join("blkio.weight"), weight.to_string());
+        steps.push(step.tolerate(&["ENOENT", "EACCES"]));
+    }
+    let why = "the most that it may read or write in a second";
+    for (file, list) in rates(io) {
+        let file = dir.join(format!("blkio.throttle.{file}_device"));
+        for device in list {
+            let value = format!("{}:{} {}", device.major(), device.minor(), device.rate());
+            steps.push(write(why, file.clone(), value));
+        }
+    }
+    steps
+}
+
+/// The four rates, by what version 1 calls them.
+fn rates(io: &LinuxBlockIo) -> [(&'static str, Vec<LinuxThrottleDevice>); 4] {
+    let list = |l: &Option<Vec<LinuxThrottleDevice>>| l.clone().unwrap_or_default();
+    [
+        ("read_bps", list(io.throttle_read_bps_device())),
+        ("write_bps", list(io.throttle_write_bps_device())),
+        ("read_iops", list(io.throttle_read_iops_device())),
+        ("write_iops", list(io.throttle_write_iops_device())),
+    ]
 }
 
 fn pids_max(limit: i64) -> String {
@@ -260,21 +310,76 @@ fn born_in(dir: &Path) -> Step {
     .save(slot::CGROUP)
 }
 
+/// Controllers that the limits need and that the groups below are not given yet (cgroups(7), `cgroup.subtree_control`).
+fn hand_on(own: &Path, controllers: &[String], enabled: &[String], resources: Option<&LinuxResources>) -> Option<Step> {
+    let resources = resources?;
+    let cpu = resources.cpu().as_ref();
+    let needs = [
+        ("memory", resources.memory().is_some()),
+        ("pids", resources.pids().is_some()),
+        ("cpu", cpu.is_some_and(|c| c.shares().is_some() || c.quota().is_some())),
+        ("cpuset", cpu.is_some_and(|c| c.cpus().is_some() || c.mems().is_some())),
+        ("io", resources.block_io().is_some()),
+    ];
+    let has = |list: &[String], name: &str| list.iter().any(|c| c == name);
+    let missing: Vec<String> = needs
+        .into_iter()
+        .filter(|(name, needed)| *needed && has(controllers, name) && !has(enabled, name))
+        .map(|(name, _)| format!("+{name}"))
+        .collect();
+    let why = "limits count only where the group above hands the controller on";
+    // A group of an ordinary user that holds processes itself may not (EBUSY); then the limit's own write fails.
+    (!missing.is_empty())
+        .then(|| write(why, own.join("cgroup.subtree_control"), missing.join(" ")).tolerate(&["EBUSY"]))
+}
+
 fn v2_limits(dir: &Path, controllers: &[String], resources: &LinuxResources) -> Vec<Step> {
     let has = |name: &str| controllers.iter().any(|c| c == name);
     let mut steps = vec![];
-    if let (true, Some(limit)) = (has("memory"), resources.memory().as_ref().and_then(|m| m.limit())) {
-        steps.push(write("the most memory it may use, in bytes", dir.join("memory.max"), limit.to_string()));
+    let mut limit = |on: bool, file: &str, value: Option<String>, why: &'static str| {
+        if let (true, Some(value)) = (on, value) {
+            steps.push(write(why, dir.join(file), value));
+        }
+    };
+    let most = |n: i64| if n < 0 { "max".to_owned() } else { n.to_string() };
+    if let Some(memory) = resources.memory() {
+        let on = has("memory");
+        limit(on, "memory.max", memory.limit().map(most), "the most memory it may use, in bytes");
+        // Version 2 counts swap alone; the spec has memory and swap together.
+        let swap = memory.swap().map(|both| if both < 0 { both } else { both - memory.limit().unwrap_or(0).max(0) });
+        limit(on, "memory.swap.max", swap.map(most), "the most swap it may use, in bytes");
+        limit(on, "memory.low", memory.reservation().map(|n| n.to_string()), "left alone as long as others have more");
     }
-    if let (true, Some(pids)) = (has("pids"), resources.pids()) {
-        steps.push(write("the most processes it may have", dir.join("pids.max"), pids_max(pids.limit())));
+    limit(
+        has("pids"),
+        "pids.max",
+        resources.pids().as_ref().map(|p| pids_max(p.limit())),
+        "the most processes it may have",
+    );
+    if let Some(cpu) = resources.cpu() {
+        limit(has("cpu"), "cpu.weight", cpu.shares().map(weight), "its share when the processors are busy");
+        let period = cpu.period().unwrap_or(100_000);
+        let quota = cpu.quota().map(|quota| format!("{} {period}", most(quota)));
+        limit(has("cpu"), "cpu.max", quota, "processor time in each period");
+        limit(has("cpuset"), "cpuset.cpus", cpu.cpus().clone(), "the processors that it may use");
+        limit(has("cpuset"), "cpuset.mems", cpu.mems().clone(), "the memory nodes that it may use");
     }
-    if let (true, Some(cpu)) = (has("cpu"), resources.cpu())
-        && let (Some(quota), period) = (cpu.quota(), cpu.period().unwrap_or(100_000))
-    {
-        steps.push(write("processor time in each period", dir.join("cpu.max"), format!("{quota} {period}")));
+    if let Some(io) = resources.block_io() {
+        let share = io.weight().map(|w| format!("default {}", 1 + (u32::from(w).saturating_sub(10)) * 9999 / 990));
+        limit(has("io"), "io.weight", share, "its share when the disks are busy");
+        for ((_, list), key) in rates(io).into_iter().zip(["rbps", "wbps", "riops", "wiops"]) {
+            for device in list {
+                let value = format!("{}:{} {key}={}", device.major(), device.minor(), device.rate());
+                limit(has("io"), "io.max", Some(value), "the most that it may read or write in a second");
+            }
+        }
     }
     steps
+}
+
+/// Shares of version 1 (2 to 262144) as a weight of version 2 (1 to 10000), as runc and crun count.
+fn weight(shares: u64) -> String {
+    (1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142).to_string()
 }
 
 /// Whether the kernel ended a process of the group for want of memory: read before the group is taken away

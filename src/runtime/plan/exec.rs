@@ -62,11 +62,13 @@ pub fn plan_exec(request: &ExecRequest<'_>, facts: &Facts) -> Result<ExecPlan, P
         true => init.push(terminal(process, false)),
         false => init.extend(plain_streams()),
     }
-    init.extend(privileges::plan(process, facts)?);
+    let privileges = privileges::plan(request.spec, process, facts)?;
+    init.extend(privileges.program);
     init.push(Step::call(
         "what is still open for the engine is closed when the command begins",
         Call::CloseRange { first: 3 },
     ));
+    init.extend(privileges.last);
     init.push(Step::new(
         "the command takes the place of this process",
         Act::Exec { argv, envp: process.env().clone().unwrap_or_default() },

@@ -14,10 +14,15 @@ pub mod exec;
 mod mounts;
 mod privileges;
 
+use privileges::Privileges;
+pub use privileges::{BUILTIN_SECCOMP, NAMES as CAPABILITY_NAMES};
+
 use super::facts::{Cgroups, Facts};
 use super::program::{Act, Program, Step, slot};
-use crate::kernel::call::Netlink;
+use super::seccomp::ProfileError;
+use crate::kernel::call::{Netlink, Prctl};
 use crate::kernel::{Call, Fd};
+use nix::fcntl::{OFlag, ResolveFlag};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
@@ -74,6 +79,8 @@ pub struct Overlay {
 pub struct Plan {
     /// In the shim, before there is a new process.
     pub before: Program,
+    /// In who makes the new process, just before: a pid namespace is joined by children only (pid_namespaces(7)).
+    pub enter: Program,
     /// In the shim: the new process.
     pub clone: Step,
     /// In the new process; ends with [`Act::Exec`].
@@ -81,6 +88,13 @@ pub struct Plan {
     /// In the shim, when the container has ended or could not be made. Mounts, links and processes need no step:
     /// the kernel takes them away with the last process of their namespaces.
     pub after: Program,
+}
+
+impl Plan {
+    /// The container's processes are in a pid namespace of their own, and end with the first of them.
+    pub fn has_own_processes(&self) -> bool {
+        matches!(&self.clone.act, Act::Call(Call::Clone3 { flags, .. }) if flags.contains(CloneFlags::CLONE_NEWPID))
+    }
 }
 
 /// A spec that can't be carried out.
@@ -96,6 +110,8 @@ pub enum PlanError {
     TooManyBinds { count: usize, max: usize },
     #[error("limit '{0}' is not one that getrlimit(2) knows")]
     Limit(String),
+    #[error(transparent)]
+    Filter(#[from] ProfileError),
 }
 
 /// Plans a container. Pure: the same input gives the same plan.
@@ -110,7 +126,11 @@ pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
     }
     let group = cgroups::plan(request, facts);
     let flags = namespaces(request.spec, facts);
-    let mut init = group.join;
+    let mut init = vec![Step::call(
+        "no container is left behind without its shim: if that dies, the kernel ends the container",
+        Call::Prctl(Prctl::SetPdeathsig { sig: libc::SIGKILL }),
+    )];
+    init.extend(group.join);
     let prepared = request.prepared.is_some();
     if flags.contains(CloneFlags::CLONE_NEWCGROUP) && !prepared && !matches!(facts.cgroups, Cgroups::V2 { .. }) {
         init.push(Step::call(
@@ -118,12 +138,19 @@ pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
             Call::Unshare { flags: CloneFlags::CLONE_NEWCGROUP },
         ));
     }
+    init.extend(join(request.spec, &[LinuxNamespaceType::Ipc, LinuxNamespaceType::Network, LinuxNamespaceType::Uts]));
+    if wants_init(request.spec) {
+        init.push(host_proc());
+    }
     init.extend(root(request, facts));
     let mounts = mounts::plan(request, facts)?;
     init.extend(mounts.while_host_is_visible);
     init.extend(pivot(request));
     init.extend(mounts.inside);
+    init.extend(mounts::settings(request.spec));
     init.extend(leave_host());
+    // Before anything that the image or a shared directory could lead elsewhere.
+    init.extend(mounts::hide(request.spec));
     init.extend(mounts.host_is_gone);
     init.extend(identity(request.spec, flags));
     if process.terminal().unwrap_or(false) {
@@ -131,18 +158,86 @@ pub fn plan(request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
     } else {
         init.extend(plain_streams());
     }
-    init.extend(mounts::hide(request.spec));
-    init.extend(privileges::plan(process, facts)?);
+    let privileges = privileges::plan(request.spec, process, facts)?;
+    if wants_init(request.spec) {
+        init.push(process_one(&privileges));
+    }
+    init.extend(privileges.program);
     init.push(Step::call(
         "what the engine has open is closed when the command begins: none of it leaks into the container",
         Call::CloseRange { first: 3 },
     ));
+    init.extend(privileges.last);
     init.push(Step::new(
         "the command takes the place of this process, so it is process 1 of the container",
         Act::Exec { argv, envp: process.env().clone().unwrap_or_default() },
     ));
     let clone = new_process(flags, facts, prepared);
-    Ok(Plan { before: group.before, clone, init, after: group.after })
+    let enter = join(request.spec, &[LinuxNamespaceType::Pid]);
+    Ok(Plan { before: group.before, enter, clone, init, after: group.after })
+}
+
+/// The annotation that asks for a process 1 of the engine's own (`--init`).
+pub const INIT: (&str, &str) = ("org.rdock.init", "true");
+
+/// Before privileges are given up, since the filter of system calls takes clone3 away; so each of the two gives them up
+/// for itself.
+fn process_one(privileges: &Privileges) -> Step {
+    let mut program = vec![Step::call(
+        "nobody in the container may look into process 1: it is a copy of the engine",
+        Call::Prctl(Prctl::SetDumpable { on: false }),
+    )];
+    program.extend(privileges.program.iter().cloned());
+    program.extend(privileges.last.clone());
+    Step::new(
+        "process 1 stays: it hands signals on and waits for who is left without a parent; the command is its child",
+        Act::Init { program },
+    )
+}
+
+fn host_proc() -> Step {
+    let call = Call::Openat2 {
+        dirfd: Fd::Cwd,
+        pathname: "/proc".into(),
+        flags: OFlag::O_PATH | OFlag::O_DIRECTORY,
+        mode: 0,
+        resolve: ResolveFlag::empty(),
+    };
+    Step::call("the command's process will learn here what number the host knows it by; closed when it begins", call)
+        .save(slot::HOST_PROC)
+}
+
+fn wants_init(spec: &Spec) -> bool {
+    spec.annotations().as_ref().and_then(|a| a.get(INIT.0)).is_some_and(|value| value == INIT.1)
+}
+
+/// Namespaces of these kinds that the spec names by a file: joined, not made.
+fn join(spec: &Spec, kinds: &[LinuxNamespaceType]) -> Program {
+    let list = spec.linux().as_ref().and_then(|l| l.namespaces().clone()).unwrap_or_default();
+    let mut program = vec![];
+    for namespace in list.iter().filter(|n| kinds.contains(&n.typ())) {
+        let Some(path) = namespace.path() else { continue };
+        let nstype = match namespace.typ() {
+            LinuxNamespaceType::Pid => CloneFlags::CLONE_NEWPID,
+            LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
+            LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
+            _ => CloneFlags::CLONE_NEWUTS,
+        };
+        let open = Call::Openat2 {
+            dirfd: Fd::Cwd,
+            pathname: path.clone(),
+            flags: OFlag::O_RDONLY,
+            mode: 0,
+            resolve: ResolveFlag::empty(),
+        };
+        program.push(Step::call("a namespace of another container, named by its first process", open).save(slot::JOIN));
+        program.push(Step::call(
+            "joins it: what is in there is shared from now on",
+            Call::Setns { fd: Fd::Slot(slot::JOIN), nstype },
+        ));
+        program.push(Step::call("no way is left open", Call::Close { fd: Fd::Slot(slot::JOIN) }));
+    }
+    program
 }
 
 fn new_process(flags: CloneFlags, facts: &Facts, prepared: bool) -> Step {

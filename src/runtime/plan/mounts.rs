@@ -5,8 +5,10 @@ use crate::kernel::call::{Dev, NodeKind};
 use crate::kernel::{Call, Fd};
 use crate::runtime::facts::{Cgroups, Facts};
 use crate::runtime::program::{Act, Place, Program, Step, slot};
+use nix::fcntl::{OFlag, ResolveFlag};
 use nix::mount::MsFlags;
-use oci_spec::runtime::{Mount, Spec};
+use nix::sched::CloneFlags;
+use oci_spec::runtime::{LinuxDeviceType, Mount, Spec};
 use std::path::{Path, PathBuf};
 
 /// Before and after `pivot_root`.
@@ -34,12 +36,15 @@ const LINKS: [(&str, &str); 6] = [
 
 pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Result<Mounts, PlanError> {
     let mut plan = Mounts { while_host_is_visible: vec![], inside: vec![], host_is_gone: vec![] };
+    let own = |path: &Path| OWN_PLACES.iter().any(|place| path == Path::new(place));
     let list = request.spec.mounts().clone().unwrap_or_default();
     let mut next = slot::BINDS;
     for mount in &list {
         if is_bind(mount) {
             bind(&mut plan, request.bundle, mount, next)?;
             next += 1;
+        } else if mount.typ().as_deref() == Some("tmpfs") && !own(mount.destination()) {
+            in_memory(&mut plan, mount)?;
         } else {
             fresh(&mut plan, mount, facts)?;
         }
@@ -47,6 +52,7 @@ pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Result<Mounts, PlanE
             devices(&mut plan, facts, &mut next);
         }
     }
+    more_devices(&mut plan, request.spec, facts, &mut next);
     let max = slot::COUNT - usize::from(slot::BINDS);
     let count = usize::from(next - slot::BINDS);
     if count > max {
@@ -73,6 +79,27 @@ pub(super) fn plan(request: &Request<'_>, facts: &Facts) -> Result<Mounts, PlanE
 fn is_bind(mount: &Mount) -> bool {
     let options = mount.options().as_deref().unwrap_or(&[]);
     mount.typ().as_deref() == Some("bind") || options.iter().any(|o| o == "bind" || o == "rbind")
+}
+
+/// Places that the engine mounts on of itself: where an image has a link there, it is refused.
+const OWN_PLACES: [&str; 3] = ["/dev", "/dev/shm", "/sys/fs/cgroup"];
+
+/// A file system in memory that was asked for. The image decides what its place means.
+fn in_memory(plan: &mut Mounts, mount: &Mount) -> Result<(), PlanError> {
+    let (flags, data) = options(mount)?;
+    let target = mount.destination().clone();
+    plan.host_is_gone.push(mount_point(target.clone(), Place::Directory));
+    plan.host_is_gone.push(Step::call(
+        "files in memory, gone with the container",
+        Call::Mount {
+            source: Some("tmpfs".into()),
+            target,
+            filesystemtype: Some("tmpfs"),
+            mountflags: flags,
+            data: (!data.is_empty()).then_some(data),
+        },
+    ));
+    Ok(())
 }
 
 /// A file system of the container's own: proc, tmpfs, devpts, sysfs, mqueue, cgroup.
@@ -158,7 +185,9 @@ fn cgroup(plan: &mut Mounts, destination: PathBuf, flags: MsFlags, facts: &Facts
                 plan.inside.push(mount_point(target.clone(), Place::OwnDirectory));
                 plan.inside.push(one(target, "cgroup", Some(hierarchy_data(&hierarchy.controllers))));
             }
-            plan.inside.push(remount(destination, flags | MsFlags::MS_RDONLY, why));
+            if flags.contains(MsFlags::MS_RDONLY) {
+                plan.inside.push(remount(destination, flags, why));
+            }
         }
     }
     Ok(())
@@ -175,23 +204,91 @@ fn bind(plan: &mut Mounts, bundle: &Path, mount: &Mount, at: u16) -> Result<(), 
     let (flags, _) = options(mount)?;
     let recursive = mount.options().as_deref().unwrap_or(&[]).iter().any(|o| o == "rbind");
     let destination = mount.destination().clone();
+    let donor = of_container(&source);
+    if let Some((pid, _)) = &donor {
+        plan.while_host_is_visible.extend(into_mounts_of(pid));
+    }
+    let filename = donor.as_ref().map_or(source, |(_, path)| path.clone());
     plan.while_host_is_visible.push(
         Step::call(
-            "keeps a hand on what the host shares with the container, before the host goes out of sight",
-            Call::OpenTree { dfd: Fd::Cwd, filename: source.clone(), recursive },
+            "keeps a hand on what is shared with the container, before it goes out of sight",
+            Call::OpenTree { dfd: Fd::Cwd, filename, recursive },
         )
         .save(at),
     );
+    if donor.is_some() {
+        plan.while_host_is_visible.extend(back_to_own_mounts());
+    }
+    let attr_set = attributes(flags);
+    if !attr_set.is_empty() {
+        plan.while_host_is_visible.push(Step::call(
+            "with the options that were asked for, on all that is mounted below it too, before anybody can see it",
+            Call::MountSetattr { dfd: Fd::Slot(at), recursive, attr_set },
+        ));
+    }
     plan.host_is_gone.push(mount_point(destination.clone(), Place::Like(at)));
     plan.host_is_gone.push(Step::call(
-        "the host's file or directory, seen from inside the container",
-        Call::MoveMount { from_dfd: Fd::Slot(at), to_dfd: Fd::Cwd, to_pathname: destination.clone() },
+        "what is shared, seen from inside the container",
+        Call::MoveMount { from_dfd: Fd::Slot(at), to_dfd: Fd::Cwd, to_pathname: destination },
     ));
-    let kept = flags - MsFlags::MS_BIND - MsFlags::MS_REC;
-    if !kept.is_empty() {
-        plan.host_is_gone.push(remount(destination, kept, "with the options that were asked for"));
-    }
     Ok(())
+}
+
+/// `MOUNT_ATTR_…` of the flags that a bind mount can have.
+fn attributes(flags: MsFlags) -> Vec<&'static str> {
+    [
+        (MsFlags::MS_RDONLY, "MOUNT_ATTR_RDONLY"),
+        (MsFlags::MS_NOSUID, "MOUNT_ATTR_NOSUID"),
+        (MsFlags::MS_NODEV, "MOUNT_ATTR_NODEV"),
+        (MsFlags::MS_NOEXEC, "MOUNT_ATTR_NOEXEC"),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags.contains(*flag))
+    .map(|(_, name)| name)
+    .collect()
+}
+
+/// `/proc/PID/root/PATH`: a mount of another container, which lives in that container's mount namespace.
+fn of_container(source: &Path) -> Option<(String, PathBuf)> {
+    let mut parts = source.strip_prefix("/proc").ok()?.components();
+    let pid = parts.next()?.as_os_str().to_str()?.to_owned();
+    let root = parts.next()?.as_os_str() == "root";
+    (root && pid.bytes().all(|b| b.is_ascii_digit())).then(|| (pid, Path::new("/").join(parts.as_path())))
+}
+
+fn open_namespace(path: String, why: &'static str, save: u16) -> Step {
+    let call = Call::Openat2 {
+        dirfd: Fd::Cwd,
+        pathname: path.into(),
+        flags: OFlag::O_RDONLY,
+        mode: 0,
+        resolve: ResolveFlag::empty(),
+    };
+    Step::call(why, call).save(save)
+}
+
+/// A mount can be copied only in its own mount namespace (open_tree(2)): goes there, and back.
+fn into_mounts_of(pid: &str) -> Program {
+    vec![
+        open_namespace("/proc/self/ns/mnt".into(), "the way back", slot::OWN_MOUNTS),
+        open_namespace(format!("/proc/{pid}/ns/mnt"), "the mounts of the container that shares", slot::JOIN),
+        Step::call(
+            "goes to the mounts of the container that shares: only there its own can be taken hold of",
+            Call::Setns { fd: Fd::Slot(slot::JOIN), nstype: CloneFlags::CLONE_NEWNS },
+        ),
+    ]
+}
+
+fn back_to_own_mounts() -> Program {
+    let close = |fd| Step::call("no way is left open", Call::Close { fd: Fd::Slot(fd) });
+    vec![
+        Step::call(
+            "and back to its own",
+            Call::Setns { fd: Fd::Slot(slot::OWN_MOUNTS), nstype: CloneFlags::CLONE_NEWNS },
+        ),
+        close(slot::JOIN),
+        close(slot::OWN_MOUNTS),
+    ]
 }
 
 fn remount(target: PathBuf, flags: MsFlags, why: &'static str) -> Step {
@@ -246,6 +343,69 @@ fn devices(plan: &mut Mounts, facts: &Facts, next: &mut u16) {
     }
 }
 
+/// Devices that were asked for, beyond those of every container.
+fn more_devices(plan: &mut Mounts, spec: &Spec, facts: &Facts, next: &mut u16) {
+    let all = spec.linux().as_ref().and_then(|l| l.devices().clone()).unwrap_or_default();
+    let own = |path: &Path| DEVICES.iter().any(|(name, ..)| path == Path::new("/dev").join(name));
+    for device in all.into_iter().filter(|d| !own(d.path())) {
+        let path = device.path().clone();
+        if facts.rootless {
+            let open = Call::OpenTree { dfd: Fd::Cwd, filename: path.clone(), recursive: false };
+            plan.while_host_is_visible
+                .push(Step::call("a user namespace may not make device nodes: shares the host's", open).save(*next));
+            plan.host_is_gone.push(mount_point(path.clone(), Place::Like(*next)));
+            plan.host_is_gone.push(Step::call(
+                "a device of the host that was asked for",
+                Call::MoveMount { from_dfd: Fd::Slot(*next), to_dfd: Fd::Cwd, to_pathname: path },
+            ));
+            *next += 1;
+            continue;
+        }
+        let kind = match device.typ() {
+            LinuxDeviceType::B => NodeKind::Block,
+            LinuxDeviceType::P => NodeKind::Fifo,
+            _ => NodeKind::Char,
+        };
+        let number = |n: i64| u64::try_from(n).unwrap_or(0);
+        let dev = Dev { major: number(device.major()), minor: number(device.minor()) };
+        let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+        let mode = device.file_mode().unwrap_or(0o666) & 0o7777;
+        plan.host_is_gone
+            .push(Step::new("a device of the host that was asked for", Act::Device { path, kind, mode, dev, owner }));
+    }
+}
+
+/// Settings of the kernel that the container's namespaces have for themselves (sysctl(8), namespaces(7)).
+pub(super) fn settings(spec: &Spec) -> Program {
+    let all = spec.linux().as_ref().and_then(|l| l.sysctl().clone()).unwrap_or_default();
+    let mut all: Vec<_> = all.into_iter().collect();
+    all.sort();
+    if all.is_empty() {
+        return vec![];
+    }
+    let mut program = vec![genuine("/proc", PROC_SUPER_MAGIC)];
+    program.extend(all.into_iter().map(|(name, value)| {
+        // A slash before any dot says that the dots belong to names: net/ipv4/conf/eth0.1/forwarding.
+        let slashes = name.find('/').is_some_and(|slash| name.find('.').is_none_or(|dot| slash < dot));
+        let path = if slashes { name } else { name.replace('.', "/") };
+        Step::call(
+            "a setting of the kernel that this container has for itself",
+            Call::Write { path: Path::new("/proc/sys").join(path.trim_start_matches('/')), data: value.into_bytes() },
+        )
+    }));
+    program
+}
+
+/// `f_type` of /proc (statfs(2)).
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+fn genuine(path: &str, magic: i64) -> Step {
+    Step::new(
+        "what is written there must reach the kernel's own files, and not what somebody has put in their place",
+        Act::Genuine { path: path.into(), magic },
+    )
+}
+
 /// Masked and read-only paths: files of the kernel that would tell of the host, or change it.
 pub(super) fn hide(spec: &Spec) -> Program {
     let Some(linux) = spec.linux() else {
@@ -257,7 +417,11 @@ pub(super) fn hide(spec: &Spec) -> Program {
     let masked = linux.masked_paths().clone().unwrap_or_default().into_iter().map(|path| {
         Step::new("hides what would tell of the host's hardware and kernel", Act::Mask { path: path.into() })
     });
-    masked.chain(read_only).collect()
+    let mut program: Program = masked.chain(read_only).collect();
+    if !program.is_empty() {
+        program.insert(0, genuine("/proc", PROC_SUPER_MAGIC));
+    }
+    program
 }
 
 /// Splits the spec's options into flags and what is left for the file system (mount(8), OCI runtime spec, Mounts).
@@ -275,6 +439,7 @@ fn options(mount: &Mount) -> Result<(MsFlags, String), PlanError> {
             "noatime" => flags |= MsFlags::MS_NOATIME,
             "nodiratime" => flags |= MsFlags::MS_NODIRATIME,
             "strictatime" => flags |= MsFlags::MS_STRICTATIME,
+            "nosymfollow" => flags |= MsFlags::from_bits_retain(libc::MS_NOSYMFOLLOW),
             "sync" => flags |= MsFlags::MS_SYNCHRONOUS,
             "bind" => flags |= MsFlags::MS_BIND,
             "rbind" => flags |= MsFlags::MS_BIND | MsFlags::MS_REC,

@@ -5,10 +5,11 @@ use crate::kernel::Call;
 use crate::kernel::call::{CapSets, Prctl};
 use crate::runtime::facts::Facts;
 use crate::runtime::program::{Program, Step};
-use oci_spec::runtime::{Capabilities, Process};
+use crate::runtime::seccomp::{self, Arch, ProfileError};
+use oci_spec::runtime::{Capabilities, Process, Spec};
 
 /// capabilities(7), in the order of their numbers.
-const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",
@@ -61,10 +62,22 @@ pub(super) fn mask(set: Option<&Capabilities>) -> u64 {
     numbers.fold(0, |mask, n| mask | 1 << n)
 }
 
-pub(super) fn plan(process: &Process, facts: &Facts) -> Result<Program, PlanError> {
-    let mut program = limits(process)?;
+/// The last steps in two parts: all but the filter of a process that may gain no privileges, and that filter, which is to
+/// be the very last before the command.
+pub(super) struct Privileges {
+    pub program: Program,
+    pub last: Option<Step>,
+}
+
+pub(super) fn plan(spec: &Spec, process: &Process, facts: &Facts) -> Result<Privileges, PlanError> {
+    let mut program = oom_score(process);
+    program.extend(limits(process)?);
     let caps = process.capabilities().as_ref();
+    // What this engine has not got itself it can't give: asking for it would fail the whole.
+    let mask = |set: Option<&Capabilities>| mask(set) & facts.held;
     let bounding = mask(caps.and_then(|c| c.bounding().as_ref()));
+    let filter = filter(spec)?;
+    let quiet = process.no_new_privileges().unwrap_or(false);
     program.push(Step::call(
         "capabilities are to survive the change of user, until they are set for good below",
         Call::Prctl(Prctl::SetKeepcaps { on: true }),
@@ -75,8 +88,10 @@ pub(super) fn plan(process: &Process, facts: &Facts) -> Result<Program, PlanErro
             Call::Prctl(Prctl::CapbsetDrop { cap }),
         ));
     }
+    let (early, last) = if quiet { (None, filter) } else { (filter, None) };
+    program.extend(early);
     program.extend(ids(process, facts));
-    if process.no_new_privileges().unwrap_or(false) {
+    if quiet {
         program.push(Step::call("set-user-ID programs give no new privileges", Call::Prctl(Prctl::SetNoNewPrivs)));
     }
     let set =
@@ -97,11 +112,50 @@ pub(super) fn plan(process: &Process, facts: &Facts) -> Result<Program, PlanErro
         program.push(Step::call(why, Call::Prctl(Prctl::CapAmbientRaise { cap })));
     }
     program.push(Step::call(
-        "no container is left behind without its shim: if that dies, the kernel ends the container",
+        "if the shim dies, so does this process; the kernel forgets it when the user changes, so it is asked for behind that",
         Call::Prctl(Prctl::SetPdeathsig { sig: libc::SIGKILL }),
     ));
     program.push(Step::call("the working directory of the command", Call::Chdir { path: process.cwd().clone() }));
-    Ok(program)
+    Ok(Privileges { program, last })
+}
+
+/// The annotation that asks for the engine's own filter: a profile of 400 names would have to be read at each start.
+pub const BUILTIN_SECCOMP: (&str, &str) = ("org.rdock.seccomp", "builtin");
+
+/// The filter of system calls: the spec's own, or the built-in one where an annotation asks for it.
+///
+/// Loading it needs `CAP_SYS_ADMIN`, or a process that may gain no privileges (seccomp(2)): so it comes before
+/// privileges are given up, or after all else.
+fn filter(spec: &Spec) -> Result<Option<Step>, PlanError> {
+    let step = |filter: Vec<[u8; 8]>| {
+        let why = "a filter that the kernel asks at each system call: what a container has no business with is refused";
+        Step::call(why, Call::Seccomp { flags: 0, filter })
+    };
+    if let Some(own) = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) {
+        let program = seccomp::compile::compile(&seccomp::from_oci(own)?);
+        // BPF_MAXINSNS
+        return if program.len() > 4096 {
+            Err(ProfileError::TooLong(program.len()).into())
+        } else {
+            Ok(Some(step(program)))
+        };
+    }
+    let wanted = spec.annotations().as_ref().and_then(|a| a.get(BUILTIN_SECCOMP.0));
+    let builtin = wanted.is_some_and(|value| value == BUILTIN_SECCOMP.1);
+    // The container's own set, also for one more process that is given all privileges.
+    let caps = spec.process().as_ref().and_then(|p| p.capabilities().as_ref());
+    let bounding = caps.and_then(|c| c.bounding().as_ref());
+    Ok((builtin && !Arch::of_host().is_empty()).then(|| step(seccomp::builtin(mask(bounding)).to_vec())))
+}
+
+/// Whom the kernel ends first when memory is short. Less than before needs `CAP_SYS_RESOURCE`, which an engine that is
+/// itself confined may not have.
+fn oom_score(process: &Process) -> Program {
+    let step = |adjust: i32| {
+        let call = Call::Write { path: "/proc/self/oom_score_adj".into(), data: adjust.to_string().into_bytes() };
+        Step::call("whom the kernel ends first when memory is short", call).tolerate(&["EACCES"])
+    };
+    process.oom_score_adj().map(step).into_iter().collect()
 }
 
 /// Groups first: afterwards this process may not change them any more.

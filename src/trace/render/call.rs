@@ -69,8 +69,8 @@ fn argument(key: &str, value: &Value) -> String {
             format!("{{{}}}", fields.join(", "))
         }
         Value::String(text) if FLAGS.contains(&key) => text.clone(),
-        Value::String(text) if key == "mode" && text == "0o0" => "0".to_owned(),
-        Value::String(text) if key == "mode" => text.replacen("0o", "0", 1),
+        Value::String(text) if matches!(key, "mode" | "mask") && text == "0o0" => "0".to_owned(),
+        Value::String(text) if matches!(key, "mode" | "mask") => text.replacen("0o", "0", 1),
         Value::String(text) if SYMBOLS.contains(&key) || key.ends_with("fd") => text.clone(),
         Value::String(text) => quoted(text),
         Value::Bool(on) => format!("{key}={on}"),

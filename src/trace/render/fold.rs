@@ -92,8 +92,8 @@ fn topic(call: &TraceEvent) -> Topic {
         "mknodat" => Topic::Devices,
         "sethostname" => Topic::HostName,
         "netlink" => Topic::Network,
-        // Who hides from the container while it joins it gives nothing up.
-        "prctl" if text("option") == "PR_SET_DUMPABLE" => Topic::Rest,
+        // Who hides from the container while it joins it, and who ends with whom, gives nothing up.
+        "prctl" if matches!(text("option"), "PR_SET_DUMPABLE" | "PR_SET_PDEATHSIG") => Topic::Rest,
         "prctl" | "capset" | "seccomp" | "setresuid" | "setresgid" | "setgroups" => Topic::Privileges,
         "execve" => Topic::Command,
         _ => Topic::Rest,

@@ -144,10 +144,49 @@ fn the_explanation_is_what_strace_saw() {
     judged.run(&["run", "--rm", "centos", "true"]).ok();
     judged.run(&["run", "--rm", "-t", "--hostname", "box", "centos", "true"]).ok();
     judged.run(&["run", "--rm", "-u", "1:1", "-w", "/tmp/new/dir", "centos", "true"]).ok();
+    let many = [
+        "run",
+        "--rm",
+        "-m",
+        "64m",
+        "--cpus",
+        "1",
+        "--pids-limit",
+        "50",
+        "--ulimit",
+        "nofile=64",
+        "--tmpfs",
+        "/x:size=1m",
+        "-v",
+        "/tmp:/host:ro",
+        "--read-only",
+        "--device",
+        "/dev/zero:/dev/nought",
+        "--sysctl",
+        "net.ipv4.ip_forward=1",
+        "--cap-add",
+        "sys_time",
+        "--cap-drop",
+        "mknod",
+        "--oom-score-adj",
+        "100",
+        "--security-opt",
+        "no-new-privileges",
+        "--domainname",
+        "dom",
+        "--uts",
+        "",
+        "--ipc",
+        "host",
+        "centos",
+        "true",
+    ];
+    judged.run(&many).ok();
+    judged.run(&["run", "--rm", "--init", "-t", "--security-opt", "seccomp=unconfined", "centos", "true"]).ok();
     judged.run(&["run", "--rm", "centos", "nosuchcommand"]).fails(127, "nosuchcommand");
     judged.run(&["run", "--rm", "centos", "/etc"]).fails(126, "/etc");
     let verdict = judged.judge();
-    verdict.must_agree(6 * 40);
+    verdict.must_agree(8 * 40);
 }
 
 /// A process more in a container that runs, and the freezer: the shim joins namespaces, the daemon writes to groups.

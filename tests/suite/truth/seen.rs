@@ -42,6 +42,13 @@ pub const LEFT_OUT: &[LeftOut] = &[
         applies: |call, _| call.name == "execve" && is_own_program(call),
     },
     LeftOut {
+        what: "open_tree, mount_setattr by which the daemon takes hold of its own program when it starts",
+        why: "the same for all containers, before the first command: shims are started from a read-only copy of that mount",
+        applies: |call, processes| {
+            matches!(call.name.as_str(), "open_tree" | "mount_setattr") && processes.is_daemon(call.tid)
+        },
+    },
+    LeftOut {
         what: "prctl with PR_SET_NAME, PR_SET_VMA and the PR_GET_… and PR_CAP_AMBIENT_IS_SET readers",
         why: "names of threads and of memory for debuggers; questions: none has an effect on the container",
         applies: |call, _| call.name == "prctl" && is_idle_prctl(call),
@@ -87,11 +94,17 @@ pub struct Processes {
     commands: BTreeSet<u32>,
     /// Processes that became rdock (a shim) by execve.
     engine: BTreeSet<u32>,
+    /// The first process of all.
+    daemon: Option<u32>,
 }
 
 impl Processes {
     fn is_command(&self, tid: u32) -> bool {
         !self.process_of.contains_key(&tid) || self.commands.contains(&self.pid(tid))
+    }
+
+    fn is_daemon(&self, tid: u32) -> bool {
+        self.daemon == Some(self.pid(tid))
     }
 
     fn pid(&self, tid: u32) -> u32 {
@@ -104,14 +117,15 @@ impl Processes {
     }
 
     /// Learns from one call, after it was judged.
-    fn learn(&mut self, call: &Call) {
+    fn learn(&mut self, call: &Call, inner: impl Fn() -> Option<u32>) {
         if self.is_command(call.tid) {
             return;
         }
         let pid = self.pid(call.tid);
         match (call.name.as_str(), &call.answer) {
             ("clone" | "clone3" | "vfork" | "fork", Answer::Value(child)) if *child > 0 => {
-                let child = *child as u32;
+                // Process 1 of a namespace makes number 2: on the host that is somebody else, and long there.
+                let child = if *child < 100 { inner().unwrap_or(*child as u32) } else { *child as u32 };
                 let thread = clone_flags(call).is_some_and(|f| f.contains(&"CLONE_THREAD".to_owned()));
                 self.process_of.insert(child, if thread { pid } else { child });
             }
@@ -128,6 +142,7 @@ pub fn deeds(calls: &[Call]) -> Vec<Deed> {
     let mut processes = Processes::default();
     if let Some(first) = calls.first() {
         processes.process_of.insert(first.tid, first.tid);
+        processes.daemon = Some(first.tid);
     }
     for call in calls.iter().filter(|c| c.name == "execve" && is_own_program(c)) {
         if call.answer == Answer::Value(0) {
@@ -139,16 +154,25 @@ pub fn deeds(calls: &[Call]) -> Vec<Deed> {
         if !LEFT_OUT.iter().any(|l| (l.applies)(call, &processes)) {
             deeds.push(deed(call, processes.pid(call.tid), &calls[at + 1..]));
         }
-        processes.learn(call);
+        processes.learn(call, || child_of_inner_namespace(calls, at));
     }
     deeds
+}
+
+/// The child of a process that is in a pid namespace of its own: the call gives back its number there, and strace shows it
+/// by the host's number, which is the next one that is new.
+fn child_of_inner_namespace(calls: &[Call], at: usize) -> Option<u32> {
+    let known: BTreeSet<u32> = calls[..=at].iter().map(|c| c.tid).collect();
+    calls[at + 1..].iter().map(|c| c.tid).find(|tid| !known.contains(tid))
 }
 
 fn is_own_program(call: &Call) -> bool {
     let own = Some(env!("CARGO_BIN_EXE_rdock"));
     let path = call.args.first().and_then(Value::text);
     let path = path.as_deref();
-    path == own || path == Some("/proc/self/exe")
+    // A shim is started by the descriptor of a read-only copy of the program's mount.
+    let copy = |path: &str| path.starts_with("/proc/self/fd/");
+    path == own || path == Some("/proc/self/exe") || path.is_some_and(copy)
 }
 
 fn is_idle_prctl(call: &Call) -> bool {
@@ -272,6 +296,14 @@ fn deed(call: &Call, pid: u32, later: &[Call]) -> Deed {
             .with("to_dfd", word(call, 2))
             .with("to_pathname", text(3))
             .with("flags", names(4)),
+        "mount_setattr" => {
+            let set = call.args.get(3).and_then(|a| a.get("attr_set")).map(Value::flags).unwrap_or_default();
+            new("mount_setattr")
+                .with("dfd", word(call, 0))
+                .with("pathname", text(1))
+                .with("flags", names(2))
+                .with("attr_set", flags(set))
+        }
         "sethostname" | "setdomainname" => new(&call.name).with("name", text(0)),
         "mknodat" => {
             let dev = word(call, 3);

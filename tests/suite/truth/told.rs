@@ -86,6 +86,16 @@ fn deed(event: &TraceEvent) -> Deed {
         "move_mount" => copy(new, &["from_dfd", "to_dfd", "to_pathname"])
             .with("from_pathname", "")
             .with("flags", "MOVE_MOUNT_F_EMPTY_PATH"),
+        "mount_setattr" => {
+            let mut fixed = vec!["AT_EMPTY_PATH"];
+            if arg("recursive") == &Value::Bool(true) {
+                fixed.push("AT_RECURSIVE");
+            }
+            copy(new, &["dfd"])
+                .with("pathname", "")
+                .with("flags", flags(fixed))
+                .with("attr_set", names(arg("attr_set")))
+        }
         "pivot_root" => copy(new, &["new_root", "put_old"]),
         "chroot" => copy(new, &["path"]),
         "sethostname" | "setdomainname" => copy(new, &["name"]),
