@@ -14,6 +14,7 @@ use crate::daemon::place::Place;
 use crate::daemon::sources::{HubConfig, Sources};
 use crate::daemon::{self, Engine};
 use crate::events::Bus;
+use crate::images::files::Files;
 use crate::images::{Images, WritableLayers};
 use crate::kernel::linux::{self, LinuxKernel};
 use crate::kernel::traced::{Traced, because};
@@ -194,6 +195,7 @@ async fn engine(
         run: home.run.clone(),
         tag: home.tag(),
         images: Arc::new(LocalImages(images.clone())),
+        files: Files::new(kernel.clone(), options),
         layers: WritableLayers::new(kernel),
         leftovers: leftovers.clone(),
         shims: Arc::new(Shims::new(home.run.clone(), Some(format!("rdock-{}-spare", home.tag())), leftovers, program)),

@@ -10,11 +10,13 @@ mod suite {
     mod archives;
     mod beside;
     mod docker_cli;
+    mod document;
     mod endurance;
     mod events;
     mod exec;
     mod explain;
     mod failures;
+    mod files;
     mod flags;
     mod hardening;
     mod homes;

@@ -14,6 +14,7 @@ pub mod auth;
 pub mod error;
 pub mod keys;
 pub mod moment;
+pub mod paths;
 pub mod stdcopy;
 pub mod version;
 pub mod wire;

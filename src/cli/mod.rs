@@ -25,10 +25,13 @@ mod attach;
 mod config;
 mod confirm;
 mod container_prune;
+mod cp;
 mod create;
 pub mod daemon;
+mod diff;
 mod events;
 mod exec;
+mod export;
 mod history;
 pub mod hub;
 mod image_inspect;
@@ -109,11 +112,14 @@ const COMMANDS: &[(&str, &[Entry])] = &[
         "Commands",
         &[
             Entry::of::<attach::Attach>(),
+            Entry::of::<cp::Cp>(),
             Entry::of::<create::Create>(),
             Entry::of::<daemon::Daemon>(),
+            Entry::of::<diff::Diff>(),
             Entry::of::<events::Events>(),
             Entry::of::<history::History>(),
             Entry::of::<import::Import>(),
+            Entry::of::<export::Export>(),
             Entry::of::<inspect::Inspect>(),
             Entry::of::<kill::Kill>(),
             Entry::of::<load::Load>(),

@@ -36,12 +36,23 @@ pub fn check_tty(attach_stdin: bool, tty: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `--detach-keys`, or the usual ones.
+/// `--detach-keys`, else those of the configuration file, else the usual ones.
 pub fn detach_keys(given: Option<&str>) -> Result<DetachKeys, Failure> {
-    match given {
-        None | Some("") => Ok(DetachKeys::default()),
-        Some(text) => DetachKeys::parse(text).map_err(Failure::new),
+    let given = given.filter(|text| !text.is_empty()).map(str::to_owned);
+    match given.or_else(configured_keys) {
+        None => Ok(DetachKeys::default()),
+        Some(text) => DetachKeys::parse(&text).map_err(Failure::new),
     }
+}
+
+/// `detachKeys` of Docker's configuration file (`$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`): keys belong
+/// to a person, whichever engine they sit before.
+fn configured_keys() -> Option<String> {
+    let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(std::path::PathBuf::from);
+    let directory = var("DOCKER_CONFIG").or_else(|| var("HOME").map(|home| home.join(".docker")))?;
+    let text = std::fs::read(directory.join("config.json")).ok()?;
+    let config: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    config["detachKeys"].as_str().filter(|keys| !keys.is_empty()).map(str::to_owned)
 }
 
 /// How a container is attached to us.

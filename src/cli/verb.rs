@@ -138,7 +138,12 @@ fn complain(error: &clap::Error, shape: &Shape<'_>, command: &clap::Command) -> 
 
 /// Writes a command's answer to standard output; a reader that has gone is no failure worth words.
 pub fn print(text: &str) -> Result<(), Failure> {
-    std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()).map_err(|e| match e.kind() {
+    print_bytes(text.as_bytes())
+}
+
+/// As [`print`], for what is no text.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()).map_err(|e| match e.kind() {
         std::io::ErrorKind::BrokenPipe => Failure::silent(141),
         _ => Failure::new(format!("cannot write the output: {e}")),
     })

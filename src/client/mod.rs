@@ -11,6 +11,7 @@
 mod archives;
 pub mod autostart;
 mod containers;
+pub mod copy;
 pub mod credentials;
 pub mod detach;
 pub mod endpoint;
@@ -29,8 +30,8 @@ pub mod terminal;
 mod trace;
 mod traces;
 
+pub use crate::api::{auth, moment, paths, version, wire};
 /// What the answers look like, and which versions of the API there are: the commands know no other door to the API.
-pub use crate::api::{auth, moment, version, wire};
 pub use archives::ImportRequest;
 pub use containers::{Attach, Logs, Wait, WaitCondition};
 pub use endpoint::Endpoint;

@@ -1,6 +1,7 @@
 //! Why a command on a container failed, in the words that clients of the Engine API know.
 
 use super::accounts::AccountError;
+use super::changes::ChangesError;
 use super::execs::ExecError;
 use super::image_source::SourceError;
 use super::names::{LookupError, NameError};
@@ -9,6 +10,7 @@ use super::spec::SpecError;
 use super::state::IllegalTransition;
 use super::store::StoreError;
 use crate::images::WritableLayerError;
+use crate::images::files::FilesError;
 use crate::oci::ErrorKind;
 use crate::shim::protocol::Failure;
 
@@ -80,6 +82,12 @@ pub enum ContainerError {
     Device(String),
     #[error("container {id} has {max} attached streams already")]
     TooManyAttached { id: String, max: usize },
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchPath { path: String, container: String },
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
     #[error("{step}: {source}")]
     Io { step: &'static str, source: std::io::Error },
     #[error(transparent)]
@@ -139,7 +147,9 @@ impl ContainerError {
     pub fn kind(&self) -> ErrorKind {
         use ContainerError::*;
         match self {
-            Lookup(LookupError::NoSuch(_)) => ErrorKind::NotFound,
+            Lookup(LookupError::NoSuch(_)) | NoSuchPath { .. } => ErrorKind::NotFound,
+            Files(FilesError::NoDirectory) => ErrorKind::BadParameter,
+            Files(FilesError::ReadOnly) => ErrorKind::Forbidden,
             Lookup(LookupError::Ambiguous(_)) | Filter(_) | Name(NameError::Invalid(_)) => ErrorKind::BadParameter,
             Name(NameError::Taken { .. }) | NewName(NameError::Taken { .. }) => ErrorKind::Conflict,
             NewName(NameError::Invalid(_)) | NoNewName | SameName | NoNumber(_) | NoHealth(_) => {

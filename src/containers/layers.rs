@@ -8,11 +8,11 @@
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, SFlag, fstat};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 /// How many symlinks one path may lead through (path_resolution(7)).
@@ -24,7 +24,7 @@ pub struct Layers {
 }
 
 /// What a name is in the union of the layers.
-enum Found {
+pub(super) enum Found {
     Nothing,
     /// In these layers (indices, topmost first) it is a directory that shows.
     Directory(Vec<usize>),
@@ -74,6 +74,74 @@ impl Layers {
         Ok(Some(bytes))
     }
 
+    /// What a path is that leads through directories alone; the last part is not followed.
+    pub(super) fn entry(&self, path: &Path) -> io::Result<Found> {
+        let mut found = Found::Directory((0..self.roots.len()).collect());
+        let mut at = PathBuf::new();
+        for name in names(path) {
+            at.push(name);
+            found = match &found {
+                Found::Directory(layers) => self.look(layers, &at)?,
+                _ => return Ok(Found::Nothing),
+            };
+        }
+        Ok(found)
+    }
+
+    /// The layer that has the link at this path.
+    pub(super) fn link_layer(&self, path: &Path) -> io::Result<Option<usize>> {
+        for layer in 0..self.roots.len() {
+            match self.open_in(layer, path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
+                Ok(_) => return Ok(Some(layer)),
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Names that show in a directory, which shows in these layers.
+    pub(super) fn names(&self, layers: &[usize], path: &Path) -> io::Result<BTreeSet<OsString>> {
+        let mut found = BTreeSet::new();
+        for &layer in layers {
+            let dir = self.open_in(layer, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+            for entry in std::fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))? {
+                let name = entry?.file_name();
+                if !matches!(self.look(layers, &path.join(&name))?, Found::Nothing) {
+                    found.insert(name);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// An empty file, or a directory in which only such are, in the topmost layer.
+    pub(super) fn is_empty(&self, path: &Path) -> bool {
+        let Ok(entry) = self.open_in(0, path, OFlag::O_PATH | OFlag::O_NOFOLLOW) else { return false };
+        let Ok(stat) = fstat(&entry) else { return false };
+        match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+            SFlag::S_IFDIR => match std::fs::read_dir(format!("/proc/self/fd/{}/.", entry.as_raw_fd())) {
+                Ok(mut names) => names.all(|n| n.is_ok_and(|n| self.is_empty(&path.join(n.file_name())))),
+                Err(_) => false,
+            },
+            SFlag::S_IFREG => stat.st_size == 0,
+            _ => false,
+        }
+    }
+
+    /// In which layer a path lies (the topmost is 0), its links followed. None: nowhere.
+    ///
+    /// # Errors
+    /// As [`Layers::read`].
+    pub fn origin(&self, path: &Path) -> io::Result<Option<usize>> {
+        Ok(match self.entry(path)? {
+            Found::Nothing => None,
+            Found::Directory(layers) => layers.first().copied(),
+            Found::File(layer) => Some(layer),
+            Found::Link(_) => self.resolve(path)?.map(|(layer, _)| layer),
+        })
+    }
+
     /// Where the file is: its layer, and its path below it with every link resolved.
     fn resolve(&self, path: &Path) -> io::Result<Option<(usize, PathBuf)>> {
         let mut left: VecDeque<OsString> = names(path).collect();
@@ -112,7 +180,7 @@ impl Layers {
     }
 
     /// What `path`, all of whose parents are directories that show in `layers`, is.
-    fn look(&self, layers: &[usize], path: &Path) -> io::Result<Found> {
+    pub(super) fn look(&self, layers: &[usize], path: &Path) -> io::Result<Found> {
         let mut directories = vec![];
         for &layer in layers {
             let entry = match self.open_in(layer, path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
@@ -139,7 +207,7 @@ impl Layers {
         Ok(if directories.is_empty() { Found::Nothing } else { Found::Directory(directories) })
     }
 
-    fn open_in(&self, layer: usize, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_in(&self, layer: usize, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
         let root = self.roots.get(layer).ok_or(Errno::EBADF)?;
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
@@ -163,7 +231,6 @@ fn is_whiteout(kind: SFlag, stat: &FileStat) -> bool {
 
 /// `trusted.overlay.opaque` (`user.…` in a user namespace) says that nothing below shows through.
 fn is_opaque(directory: &OwnedFd) -> bool {
-    use std::os::fd::AsRawFd as _;
     // An O_PATH descriptor has no attributes of its own: its name below /proc leads to the directory itself.
     let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
     ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {

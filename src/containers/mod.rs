@@ -7,6 +7,7 @@
 //! - [`store`]: what is on disk. [`shim_client`]: the connection to the process that holds a container.
 
 pub mod accounts;
+pub mod changes;
 mod clock;
 mod ending;
 mod error;
@@ -36,7 +37,7 @@ pub use image_source::{ImageSource, SourceError, SourceImage};
 pub use list::ListOptions;
 pub use logs::LogOptions;
 pub use service::{
-    AttachOptions, Containers, CreateAnswer, LogStream, OpenError, Parts, Producers, RemoveOptions, WaitAnswer,
-    WaitCondition, Waiting,
+    Archive, AttachOptions, Containers, CreateAnswer, LogStream, OpenError, Parts, Pieces, Place, Producers,
+    RemoveOptions, WaitAnswer, WaitCondition, Waiting,
 };
 pub use spec::{SpecError, read as read_body};

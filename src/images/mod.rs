@@ -21,6 +21,7 @@
 mod archives;
 pub mod changes;
 pub mod diff;
+pub mod files;
 pub mod filter;
 mod garbage;
 pub mod gate;

@@ -347,3 +347,19 @@ fn explained_text_is_plain_when_piped() {
     assert!(!answer.stderr.contains('\x1b'), "{answer:?}");
     assert!(answer.stderr.lines().all(|l| l.chars().count() <= 200), "{answer:?}");
 }
+
+#[test]
+fn the_files_of_a_container() {
+    let Some(desk) = Desk::new() else { return };
+    desk.types("rdock run --name one busybox sh -c 'echo new > /etc/new; rm /bin/true'", 0);
+    std::fs::write(desk.lab.file("note"), "from here").unwrap();
+    for (name, command) in [
+        ("explain_cp_in", "rdock --explain cp DIR/note one:/root/note"),
+        ("explain_cp_out", "rdock --explain cp one:/etc/group DIR"),
+        ("explain_diff", "rdock --explain diff one"),
+        ("explain_export", "rdock --explain export -o DIR/all.tar one"),
+    ] {
+        let typed = command.replace("DIR", desk.lab.file("").to_str().unwrap().trim_end_matches('/'));
+        snapshot(name, command, &desk.types(&typed, 0));
+    }
+}

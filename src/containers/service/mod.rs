@@ -13,6 +13,7 @@ mod control;
 mod create;
 mod end;
 mod exec;
+mod files;
 mod health;
 mod host;
 mod logs;
@@ -29,6 +30,7 @@ mod wait;
 
 pub use attach::AttachOptions;
 pub use create::CreateAnswer;
+pub use files::{Archive, Pieces, Place};
 pub use logs::LogStream;
 pub use remove::RemoveOptions;
 pub use wait::{WaitAnswer, WaitCondition, Waiting};
@@ -45,6 +47,7 @@ use super::state::IllegalTransition;
 use super::store::{Record, Store, StoreError};
 use crate::events::{Attributes, Bus, Kind};
 use crate::images::WritableLayers;
+use crate::images::files::Files;
 use crate::shim::leftovers::Leftovers;
 use crate::shim::protocol::{Attach, TraceContext};
 use bollard_stubs::models::ContainerSummary;
@@ -73,6 +76,7 @@ pub struct Parts {
     pub tag: String,
     pub images: Arc<dyn ImageSource>,
     pub layers: WritableLayers,
+    pub files: Files,
     pub leftovers: Leftovers,
     pub shims: Arc<dyn Launch>,
     pub producers: Option<Arc<dyn Producers>>,
@@ -91,6 +95,7 @@ struct Inner {
     store: Store,
     images: Arc<dyn ImageSource>,
     layers: WritableLayers,
+    files: Files,
     leftovers: Leftovers,
     shims: Arc<dyn Launch>,
     producers: Option<Arc<dyn Producers>>,
@@ -274,7 +279,7 @@ impl Containers {
     /// # Errors
     /// When `data/containers` can't be made or read.
     pub async fn open(parts: Parts) -> Result<Containers, OpenError> {
-        let Parts { data, run, tag, images, layers, leftovers, shims, producers, events } = parts;
+        let Parts { data, run, tag, images, layers, files, leftovers, shims, producers, events } = parts;
         let store = Store::open(data)?;
         let loaded = store.load()?;
         let table = Mutex::default();
@@ -284,6 +289,7 @@ impl Containers {
             store,
             images,
             layers,
+            files,
             leftovers,
             shims,
             producers,

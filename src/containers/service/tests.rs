@@ -158,6 +158,7 @@ impl Lab {
             run: dir.path().join("run"),
             tag: "0badcafe".into(),
             images: images.clone(),
+            files: crate::images::files::Files::new(kernel.clone(), Default::default()),
             layers: WritableLayers::new(kernel.clone()),
             leftovers: Leftovers::new(kernel),
             shims: stage.clone(),

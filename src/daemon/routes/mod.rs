@@ -6,6 +6,7 @@ mod auth;
 mod containers;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod library;
 mod logs;
@@ -34,6 +35,7 @@ pub fn router(engine: Engine) -> Router {
         .merge(look::routes())
         .merge(events::routes())
         .merge(logs::routes())
+        .merge(files::routes())
         .merge(traces::routes())
         .fallback(serve::not_found)
         .method_not_allowed_fallback(serve::not_found)

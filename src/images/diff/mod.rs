@@ -30,7 +30,9 @@ pub use tape::Tape;
 
 use marks::{Mark, Marks};
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use walk::{Node, Walk};
 
@@ -86,16 +88,98 @@ impl DiffError {
 /// # Errors
 /// The first file that could not be read, or the first write that failed; what was written by then is of no use.
 pub fn write(root: &Path, view: View, to: &mut dyn Write) -> Result<Written, DiffError> {
-    let mut diff =
-        Diff { marks: Marks::new(view), view, tape: Tape::new(to), links: HashMap::new(), written: Written::default() };
-    let mut walk = Walk::open(root)?;
-    while let Some(node) = walk.next()? {
-        if diff.node(&node)? == Below::Skip {
-            walk.skip();
+    Diff::new(view, None, to).tree(root)
+}
+
+/// How the entries of an archive for people are named, where it is no layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// Name of the root; what is in it begins with it. `/`: names from the root. None: the root is left out.
+    pub top: Option<Vec<u8>>,
+    /// Times are cut to seconds: entries need no PAX header for them, and are as long as Docker's.
+    pub whole_seconds: bool,
+}
+
+impl Naming {
+    /// The name of what has this path below the root; none: it is left out.
+    fn of(&self, path: &[u8]) -> Option<Vec<u8>> {
+        match (self.top.as_deref(), path) {
+            (None, b".") => None,
+            (None, path) => Some(path.to_vec()),
+            (Some(top), b".") => Some(top.to_vec()),
+            (Some(top), path) => Some([top.strip_suffix(b"/").unwrap_or(top), b"/", path].concat()),
         }
     }
+}
+
+/// As [`write`], the tree as it is, with names of its own.
+///
+/// # Errors
+/// As there.
+pub fn write_as(root: &Path, naming: &Naming, to: &mut dyn Write) -> Result<Written, DiffError> {
+    Diff::new(View::Whole, Some(naming), to).tree(root)
+}
+
+/// Writes `name` of the directory `dir`, which is no directory itself, named as the top is.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_one(dir: &Path, name: &OsStr, naming: &Naming, to: &mut dyn Write) -> Result<Written, DiffError> {
+    let dir = walk::open(dir)?;
+    let node = Node::alone(&dir, name)?;
+    let mut diff = Diff::new(View::Whole, Some(naming), to);
+    diff.node(&node)?;
     diff.tape.finish().map_err(DiffError::Write)?;
     Ok(diff.written)
+}
+
+impl<'w> Diff<'w> {
+    fn new(view: View, naming: Option<&'w Naming>, to: &'w mut dyn Write) -> Diff<'w> {
+        let (marks, tape) = (Marks::new(view), Tape::new(to));
+        Diff { marks, view, naming, tape, links: HashMap::new(), written: Written::default() }
+    }
+
+    fn tree(mut self, root: &Path) -> Result<Written, DiffError> {
+        let mut walk = Walk::open(root)?;
+        while let Some(node) = walk.next()? {
+            if self.node(&node)? == Below::Skip {
+                walk.skip();
+            }
+        }
+        self.tape.finish().map_err(DiffError::Write)?;
+        Ok(self.written)
+    }
+}
+
+/// What a container's own layer has at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Hides what lower layers have.
+    Whiteout,
+    /// A directory; `opaque`: what lower layers have in it is hidden.
+    Directory { opaque: bool },
+    /// Anything else.
+    Other,
+}
+
+/// Tells everything in a container's own layer, in order, directories before what is in them; not the root.
+///
+/// # Errors
+/// The first file that could not be read.
+pub fn visit(root: &Path, view: View, tell: &mut dyn FnMut(&Path, Seen)) -> Result<(), DiffError> {
+    let marks = Marks::new(view);
+    let mut walk = Walk::open(root)?;
+    while let Some(node) = walk.next()? {
+        let seen = match marks.of(&node)? {
+            Mark::Whiteout => Seen::Whiteout,
+            mark if node.is_dir() => Seen::Directory { opaque: mark == Mark::Opaque },
+            _ => Seen::Other,
+        };
+        if !node.path().is_empty() {
+            tell(Path::new(OsStr::from_bytes(node.path())), seen);
+        }
+    }
+    Ok(())
 }
 
 #[derive(PartialEq, Eq)]
@@ -106,6 +190,7 @@ enum Below {
 
 struct Diff<'w> {
     view: View,
+    naming: Option<&'w Naming>,
     marks: Marks,
     tape: Tape<&'w mut dyn Write>,
     /// First name of each file that has several, by device and inode.
@@ -146,6 +231,11 @@ impl Diff<'_> {
 
     fn try_node(&mut self, node: &Node<'_>) -> Result<(), DiffError> {
         let mut entry = node.entry()?;
+        if let Some(naming) = self.naming {
+            let Some(name) = naming.of(&entry.path) else { return Ok(()) };
+            entry.path = name;
+            entry.mtime.1 *= i64::from(!naming.whole_seconds);
+        }
         if let Some(id) = node.shared()
             && let Some(first) = self.links.get(&id)
         {

@@ -54,9 +54,14 @@ fn id_of(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
+/// A directory of the host.
+pub fn open(path: &Path) -> Result<OwnedFd, DiffError> {
+    openat(rustix::fs::CWD, path, directory(), Mode::empty()).map_err(DiffError::read("open", path))
+}
+
 impl Walk {
     pub fn open(root: &Path) -> Result<Walk, DiffError> {
-        let dir = openat(rustix::fs::CWD, root, directory(), Mode::empty()).map_err(DiffError::read("open", root))?;
+        let dir = open(root)?;
         let mut walk = Walk { root: root.to_path_buf(), dir, levels: Vec::new(), fresh: true, entering: None };
         walk.push(Vec::new())?;
         Ok(walk)
@@ -163,9 +168,23 @@ fn by_proc(dir: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
 }
 
+impl<'w> Node<'w> {
+    /// One name of a directory that is not walked.
+    pub fn alone(dir: &'w OwnedFd, name: &OsStr) -> Result<Node<'w>, DiffError> {
+        let shown = PathBuf::from(name);
+        let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(DiffError::read("stat", &shown))?;
+        Ok(Node { dir, name: name.to_owned(), path: Vec::new(), stat, shown })
+    }
+}
+
 impl Node<'_> {
     pub fn name(&self) -> &[u8] {
         self.name.as_bytes()
+    }
+
+    /// Below the root; empty: the root.
+    pub fn path(&self) -> &[u8] {
+        &self.path
     }
 
     pub fn is_dir(&self) -> bool {

@@ -32,7 +32,8 @@ impl Tree<'_> {
             return Err(EntryError::Call("openat2", Errno::EBADF));
         };
         // A new file has our owner, and our group or the directory's; most entries need no call at all.
-        let owned = !merged && self.owner == (entry.uid, entry.gid) && current.gid == entry.gid;
+        let (uid, gid) = self.owner_of(entry);
+        let owned = !merged && self.owner == (uid, gid) && current.gid == gid;
         let inherits = entry.kind == Kind::Dir && current.setgid;
         let moded = !merged && !inherits && entry.mode & !self.honoured == 0;
         let done = self.attributes(&current.dir, name, entry, owned, moded);
@@ -67,13 +68,13 @@ impl Tree<'_> {
         set_time(dir, name, entry.mtime)
     }
 
+    fn owner_of(&self, entry: &Entry) -> (u32, u32) {
+        self.plain.and_then(|p| p.owner).unwrap_or((entry.uid, entry.gid))
+    }
+
     fn chown(&mut self, dir: &Dir<'_>, name: &Path, entry: &Entry) -> Result<(), EntryError> {
-        let done = dir.call(&Call::Fchownat {
-            dirfd: dir.fd(),
-            pathname: name.to_path_buf(),
-            owner: entry.uid,
-            group: entry.gid,
-        });
+        let (owner, group) = self.owner_of(entry);
+        let done = dir.call(&Call::Fchownat { dirfd: dir.fd(), pathname: name.to_path_buf(), owner, group });
         match done {
             // An id that the user namespace does not map (chown(2), user_namespaces(7)).
             Err(Errno::EINVAL | Errno::EPERM) if self.options.rootless => {

@@ -96,9 +96,17 @@ impl<'k> Dir<'k> {
         std::fs::read_dir(self.by_proc())
     }
 
-    /// The magic link of proc_pid_fd(5): leads to this very directory, however it is called by now.
-    fn by_proc(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.0.fd))
+    /// Where the link at `path` below this directory leads to, if it is one; links on the way are followed as if this
+    /// directory were `/`.
+    pub fn link_below(&self, path: &Path) -> Option<PathBuf> {
+        let parent = self.open_in_root(path.parent()?).ok()?;
+        std::fs::read_link(parent.by_proc().join(path.file_name()?)).ok()
+    }
+
+    /// The magic link of proc_pid_fd(5): leads to this very directory, however it is called by now. The dot makes it
+    /// the directory for those who do not follow links.
+    pub fn by_proc(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/.", self.0.fd))
     }
 
     pub fn unlink(&self, name: &Path) -> Result<(), Errno> {

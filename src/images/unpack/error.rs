@@ -24,6 +24,9 @@ pub enum UnpackError {
     Decompress(io::Error),
     #[error("entry {path} is refused: {reason}")]
     BadEntry { path: String, reason: String },
+    /// Docker's words, and its idea of what the second path is.
+    #[error("cannot overwrite {} {path:?} with {} \"/\"", kind(!to_dir), kind(*to_dir))]
+    KindChanges { path: PathBuf, to_dir: bool },
     #[error("{call} {path}: {}", errno.desc())]
     Call { path: String, call: &'static str, errno: Errno },
     #[error(
@@ -39,6 +42,10 @@ pub enum UnpackError {
     State { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(ContentError),
+}
+
+fn kind(is_dir: bool) -> &'static str {
+    if is_dir { "directory" } else { "non-directory" }
 }
 
 /// Both mean that nothing more fits: the disk or the quota is full.
@@ -80,7 +87,9 @@ impl UnpackError {
             UnpackError::Truncated { .. } => "ETRUNCATED".into(),
             UnpackError::TooLong { .. } => "ETOOLONG".into(),
             UnpackError::WrongDiffId { .. } => "EDIFFID".into(),
-            UnpackError::Archive(_) | UnpackError::BadEntry { .. } => "EARCHIVE".into(),
+            UnpackError::Archive(_) | UnpackError::BadEntry { .. } | UnpackError::KindChanges { .. } => {
+                "EARCHIVE".into()
+            }
             UnpackError::Decompress(_) => "EDECOMPRESS".into(),
             UnpackError::Call { errno, .. } => errno_name(*errno),
             UnpackError::NoSpace { .. } => "ENOSPC".into(),

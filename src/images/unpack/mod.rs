@@ -31,6 +31,7 @@ pub use tree::{Options, Report};
 use crate::oci::Digest;
 use archive::Archive;
 use std::io::{self, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use stream::{Digesting, Intake};
 use tree::{EntryError, Tree};
 
@@ -80,6 +81,32 @@ pub fn unpack(
         return Err(UnpackError::WrongDiffId { expected: expected.diff_id.clone(), got: diff_id });
     }
     Ok(unpacked)
+}
+
+/// How an archive is unpacked that is no layer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Plain {
+    /// A directory does not give way to a file, nor a file to a directory.
+    pub keep_kinds: bool,
+    /// Everything belongs to these, whatever the archive says.
+    pub owner: Option<(u32, u32)>,
+    /// See [`Options::rootless`].
+    pub rootless: bool,
+}
+
+/// Unpacks an archive in a directory that has files already: `cp`, not a layer. Names that begin with `.wh.` are names
+/// like any other; the directory itself stays as it is, whatever the archive says of it.
+///
+/// # Errors
+/// The first entry that could not be made; those before it stay.
+pub fn extract(dir: Dir<'_>, plain: Plain, archive: &mut dyn Read) -> Result<Report, UnpackError> {
+    let inflate = Inflate::new(BufReader::new(archive)).map_err(UnpackError::Decompress)?;
+    let mut archive = Archive::new(BufReader::with_capacity(BUFFER / 4, inflate));
+    let mut tree = Tree::onto(dir, plain);
+    make_entries(&mut tree, &mut archive, &mut vec![0; BUFFER])?;
+    // What comes after the end of the archive is read as well: who sends it waits for that.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(UnpackError::Decompress)?;
+    tree.finish().map_err(|e| of_entry(b"/", e))
 }
 
 /// Keeps the blob without unpacking it, checked in the same way.
@@ -133,6 +160,10 @@ fn of_content(error: io::Error) -> UnpackError {
 fn of_entry(path: &[u8], error: EntryError) -> UnpackError {
     match error {
         EntryError::Refused(reason) => UnpackError::BadEntry { path: names::shown(path), reason: reason.to_owned() },
+        EntryError::KindChanges { to_dir } => {
+            let path = std::path::Path::new("/").join(std::ffi::OsStr::from_bytes(path));
+            UnpackError::KindChanges { path: path.components().collect(), to_dir }
+        }
         EntryError::Call(call, errno) => UnpackError::call(path, call, errno),
         EntryError::Content(e) => of_content(e),
     }

@@ -4,12 +4,14 @@
 //! needs no list: whenever work moves on to another directory, the one that is left gets back the time it had
 //! when work came to it.
 
+use super::Plain;
 use super::archive::{Archive, Entry, Kind};
 use super::attributes::{chmod, set_time};
 use super::dir::{Dir, remove_tree};
 use super::names::Name;
 use super::whiteout::Whiteouts;
 use crate::kernel::Errno;
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,10 @@ pub struct Report {
 #[derive(Debug)]
 pub enum EntryError {
     Refused(&'static str),
+    /// A directory would become something else, or the other way round.
+    KindChanges {
+        to_dir: bool,
+    },
     Call(&'static str, Errno),
     /// The archive's content could not be read.
     Content(io::Error),
@@ -104,8 +110,12 @@ pub(super) enum Before {
 /// A layer's root while it is being filled.
 pub struct Tree<'k> {
     pub(super) root: Dir<'k>,
-    /// Where directories that have to go are taken apart; outside the root.
-    scratch: Dir<'k>,
+    /// Where directories that have to go are taken apart; outside the root. Without one they are taken apart in place.
+    scratch: Option<Dir<'k>>,
+    /// It is no layer that is unpacked.
+    pub(super) plain: Option<Plain>,
+    /// Directories of a plain archive: their times are the archive's, those of others are the kernel's.
+    described: BTreeSet<PathBuf>,
     pub(super) current: Option<Current<'k>>,
     pub(super) options: Options,
     /// Permission bits that come out as asked for (umask and default ACLs take the others away).
@@ -139,7 +149,9 @@ impl<'k> Tree<'k> {
         chmod(&root, Path::new(HERE), 0o755)?;
         Ok(Tree {
             root,
-            scratch: place,
+            scratch: Some(place),
+            plain: None,
+            described: BTreeSet::new(),
             current: None,
             options,
             honoured: made.mode() & 0o777,
@@ -149,6 +161,39 @@ impl<'k> Tree<'k> {
         })
     }
 
+    /// A directory that has files already.
+    pub fn onto(root: Dir<'k>, plain: Plain) -> Tree<'k> {
+        let options = Options { rootless: plain.rootless, ..Options::default() };
+        Tree {
+            root,
+            scratch: None,
+            plain: Some(plain),
+            described: BTreeSet::new(),
+            current: None,
+            options,
+            honoured: 0,
+            owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+            whiteouts: Whiteouts::new(options.userxattr),
+            report: Report::default(),
+        }
+    }
+
+    /// An entry of an archive that is no layer: every name is a name.
+    fn apply_plain<R: Read>(
+        &mut self,
+        entry: &Entry,
+        archive: &mut Archive<R>,
+        buffer: &mut [u8],
+    ) -> Result<(), EntryError> {
+        let path = super::names::clean(&entry.path).map_err(EntryError::Refused)?;
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        self.enter(parent)?;
+        if entry.kind == Kind::Dir {
+            self.described.insert(path.clone());
+        }
+        self.make(entry, Path::new(name), archive, buffer)
+    }
+
     /// Makes one entry; a file's content is read from `archive` through `buffer`.
     pub fn apply<R: Read>(
         &mut self,
@@ -156,6 +201,9 @@ impl<'k> Tree<'k> {
         archive: &mut Archive<R>,
         buffer: &mut [u8],
     ) -> Result<(), EntryError> {
+        if self.plain.is_some() {
+            return self.apply_plain(entry, archive, buffer);
+        }
         match Name::parse(&entry.path).map_err(EntryError::Refused)? {
             Name::Ignored => Ok(()),
             Name::Root if entry.kind == Kind::Dir => {
@@ -233,7 +281,9 @@ impl<'k> Tree<'k> {
     /// Leaves the current directory as an observer would expect it: with the time it had.
     fn leave(&mut self) -> Result<(), EntryError> {
         match self.current.take() {
-            Some(current) if current.changed => set_time(&current.dir, Path::new(HERE), current.mtime),
+            Some(current) if current.changed && (self.plain.is_none() || self.described.contains(&current.path)) => {
+                set_time(&current.dir, Path::new(HERE), current.mtime)
+            }
             _ => Ok(()),
         }
     }
@@ -270,7 +320,11 @@ impl<'k> Tree<'k> {
             return Ok(Before::Nothing);
         };
         let meta = current.dir.stat(name).map_err(io_at("stat"))?;
-        let whiteout = self.whiteouts.is(&current.path, name, &meta);
+        let whiteout = self.plain.is_none() && self.whiteouts.is(&current.path, name, &meta);
+        let to_dir = replaces != Replaces::Anything;
+        if self.plain.is_some_and(|p| p.keep_kinds) && meta.is_dir() != to_dir {
+            return Err(EntryError::KindChanges { to_dir });
+        }
         if replaces == Replaces::Whiteouts && !whiteout {
             return Err(EntryError::Refused("what should be its directory is none"));
         }
@@ -278,10 +332,14 @@ impl<'k> Tree<'k> {
             if replaces == Replaces::AllButDirectories {
                 return Ok(Before::Directory);
             }
+            let Some(scratch) = &self.scratch else {
+                remove_tree(&current.dir, name).map_err(io_at("unlinkat"))?;
+                return Ok(Before::Nothing);
+            };
             // Moved out of the layer, so that taking it apart never shows in there.
             let away = Path::new("replaced");
-            current.dir.rename(name, &self.scratch, away).map_err(at("renameat"))?;
-            remove_tree(&self.scratch, away).map_err(io_at("unlinkat"))?;
+            current.dir.rename(name, scratch, away).map_err(at("renameat"))?;
+            remove_tree(scratch, away).map_err(io_at("unlinkat"))?;
             return Ok(Before::Nothing);
         }
         self.whiteouts.forget(&current.path, name);

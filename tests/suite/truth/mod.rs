@@ -252,3 +252,28 @@ fn a_lie_and_an_omission_are_both_found() {
     let swapped = Verdict { seen: vec![deed("/proc"), deed("/sys")], told: vec![deed("/sys"), deed("/proc")] };
     assert_eq!(swapped.out_of_order().len(), 1);
 }
+
+/// A stopped container is joined, written to and read; one that runs is reached through its process.
+#[test]
+fn what_is_told_of_copies_is_what_strace_saw() {
+    if !need(&[Need::Root, Need::Strace]) {
+        return;
+    }
+    let mut judged = Judged::new();
+    judged.run(&["run", "--name", "one", "busybox", "true"]).ok();
+    let file = judged.lab.file("local");
+    std::fs::write(&file, "contents").unwrap();
+    let file = file.display().to_string();
+    judged.run(&["cp", &file, "one:/etc/new"]).ok();
+    judged.run(&["cp", "one:/etc", &judged.lab.file("out").display().to_string()]).ok();
+    judged.run(&["export", "-o", &judged.lab.file("all.tar").display().to_string(), "one"]).ok();
+    judged.run(&["run", "-d", "--name", "two", "busybox", "sleep", "1000"]).ok();
+    judged.run(&["cp", &file, "two:/tmp/"]).ok();
+    judged.run(&["cp", "two:/etc/group", "-"]).ok();
+    judged.run(&["rm", "-f", "one", "two"]).ok();
+    // They take the shims that were kept ready, and a start that fails makes no new ones: nobody explains those.
+    for _ in 0..2 {
+        judged.run(&["run", "--rm", "busybox", "nosuchcommand"]).fails(127, "nosuchcommand");
+    }
+    judged.judge().must_agree(4 * 40);
+}

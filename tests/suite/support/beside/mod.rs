@@ -11,7 +11,7 @@
 //! to work in. What must differ is named (`normal`), what may differ is in one table (`deviations`).
 
 pub mod deviations;
-mod normal;
+pub mod normal;
 pub mod peer;
 
 use super::lab::{Answer, PATH, run};
@@ -131,6 +131,12 @@ impl Beside {
     /// What each side says as it is, dockerd's first, compared with nothing.
     pub fn raw(&mut self, args: &[&str]) -> [Answer; 2] {
         self.raw_with_input(args, b"")
+    }
+
+    /// The standard output of each side as it is, for what is no text.
+    pub fn raw_bytes(&mut self, args: &[&str]) -> [Vec<u8>; 2] {
+        let bytes: Vec<_> = self.sides.iter().map(|s| s.command(args).output().unwrap().stdout).collect();
+        bytes.try_into().unwrap()
     }
 
     fn raw_with_input(&mut self, args: &[&str], input: &[u8]) -> [Answer; 2] {
