@@ -360,6 +360,9 @@ fn the_files_of_a_container() {
         ("explain_export", "rdock --explain export -o DIR/all.tar one"),
     ] {
         let typed = command.replace("DIR", desk.lab.file("").to_str().unwrap().trim_end_matches('/'));
-        snapshot(name, command, &desk.types(&typed, 0));
+        // Of an archive that comes piece by piece the answer begins somewhere among the steps that make it.
+        let lines = desk.types(&typed, 0);
+        let lines: Vec<_> = lines.lines().map(|l| l.trim_end_matches("◀── 200").trim_end()).collect();
+        snapshot(name, command, &lines.join("\n"));
     }
 }
