@@ -12,8 +12,3 @@ pub fn parse_one(key: &str) -> Option<u8> {
         _ => None,
     }
 }
-
-/// Whether `ctrl-p,ctrl-q` and the like are a sequence of keys.
-pub fn are_keys(text: &str) -> bool {
-    text.split(',').all(|key| parse_one(key).is_some())
-}

@@ -4,6 +4,7 @@
 //! - [`error`]: kinds of errors ↔ HTTP status, `{"message": "…"}`, the only place where this is decided;
 //! - [`moment`]: moments as people type them and as lists show them;
 //! - [`auth`]: who asks a registry, `X-Registry-Auth`;
+//! - [`detach`]: the keys that leave a container, watched for by both sides;
 //! - [`stdcopy`]: stdout and stderr in one stream, told apart by an 8-byte header;
 //! - [`wire`]: answers whose JSON no other crate describes exactly.
 //!
@@ -11,6 +12,7 @@
 //! command sends and understands.
 
 pub mod auth;
+pub mod detach;
 pub mod error;
 pub mod keys;
 pub mod moment;

@@ -46,7 +46,12 @@ impl Verb for Attach {
             let keys = stdio::detach_keys(self.detach_keys.as_deref())?;
             let how = Attached { stdin, tty, sig_proxy: self.sig_proxy, keys, redraw: tty };
             let signals = Signals::catch(&how)?;
-            let what = client::Attach { stdin, stdout: true, stderr: true, detach_keys: self.detach_keys.clone() };
+            let what = client::Attach {
+                stdin,
+                stdout: true,
+                stderr: true,
+                detach_keys: stdio::chosen_keys(self.detach_keys.as_deref()),
+            };
             let hijacked = client.container_attach(&id, &what).await?;
             if stdio::converse(cx, &client, Target::Container(&id), hijacked, &how, signals).await? == Ended::Detached {
                 return Err(Failure::new("read escape sequence"));

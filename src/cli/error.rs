@@ -100,7 +100,7 @@ impl From<ClientError> for Failure {
                 "the socket belongs to somebody else: use a home of your own (RDOCK_HOME=DIR), or ask its owner for access",
             ),
             ClientError::NotRunning { .. } => failure.hint("leave -H and RDOCK_HOST out and rdock starts its own daemon"),
-            ClientError::Lost { .. } => failure.hint("the daemon may have ended: the next command starts a new one"),
+            ClientError::Lost { .. } | ClientError::Ended { .. } => failure.hint("the daemon may have ended: the next command starts a new one"),
             _ => failure,
         }
     }

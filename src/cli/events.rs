@@ -55,10 +55,31 @@ impl Events {
     fn draw(&self, event: &Value) -> Result<String, Failure> {
         match self.format.as_deref() {
             None | Some("") => Ok(line(event)),
-            Some(template) => format::whole("", template, &Data::Json(event.clone()))
+            Some(template) => format::whole("", template, &Data::Json(fields(template, event)))
                 .map_err(|e| Failure::new(format!("template parsing error: {e}"))),
         }
     }
+}
+
+/// The event as templates see it: by the names of the fields in Docker's own type, which are not those of the wire. As
+/// JSON it stays as it came.
+fn fields(template: &str, event: &Value) -> Value {
+    const FIELDS: [(&str, &str); 6] = [
+        ("status", "Status"),
+        ("id", "ID"),
+        ("from", "From"),
+        ("scope", "Scope"),
+        ("time", "Time"),
+        ("timeNano", "TimeNano"),
+    ];
+    let mut seen = event.clone();
+    if let ("json" | "{{json.}}", _) | (_, None) = (template.replace(' ', "").as_str(), seen.as_object()) {
+        return seen;
+    }
+    for (wire, field) in FIELDS {
+        seen[field] = event.get(wire).cloned().unwrap_or_else(|| Value::from(""));
+    }
+    seen
 }
 
 /// `2026-11-26T11:09:14.100578483Z container start 6e6a… (image=centos, name=web)`
@@ -81,6 +102,15 @@ fn line(event: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn templates_know_dockers_fields() {
+        let event = json!({"Type": "volume", "scope": "local", "time": 1, "timeNano": 1_000_000_005});
+        let template = "{{.Type}} {{.Scope}} {{.TimeNano}} {{.Status}}";
+        let shown = format::whole("", template, &Data::Json(fields(template, &event))).unwrap();
+        assert_eq!(shown, "volume local 1000000005 \n");
+        assert_eq!(fields("{{json .}}", &event), event);
+    }
 
     #[test]
     fn a_line_reads_as_dockers() {

@@ -84,7 +84,7 @@ impl Exec {
         let mut body = json!({
             "User": self.user, "Privileged": self.privileged, "Tty": self.tty,
             "AttachStdin": attached && self.interactive, "AttachStderr": attached, "AttachStdout": attached,
-            "Detach": self.detach, "DetachKeys": self.detach_keys.as_deref().unwrap_or(""),
+            "Detach": self.detach, "DetachKeys": stdio::chosen_keys(self.detach_keys.as_deref()).unwrap_or_default(),
             "Env": if env.is_empty() { Value::Null } else { json!(env) },
             "WorkingDir": self.workdir, "Cmd": self.command,
         });

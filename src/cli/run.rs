@@ -103,7 +103,7 @@ impl Run {
             return Ok(None);
         }
         let Streams { stdin, stdout, stderr } = streams;
-        let what = Attach { stdin, stdout, stderr, detach_keys: self.detach_keys.clone() };
+        let what = Attach { stdin, stdout, stderr, detach_keys: stdio::chosen_keys(self.detach_keys.as_deref()) };
         Ok(Some(client.container_attach(id, &what).await?))
     }
 }

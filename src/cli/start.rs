@@ -57,7 +57,8 @@ impl Start {
         stdio::check_tty(stdin, tty)?;
         let how = Attached { stdin, tty, sig_proxy: true, keys, redraw: false };
         let signals = Signals::catch(&how)?;
-        let what = Attach { stdin, stdout: true, stderr: true, detach_keys: self.detach_keys.clone() };
+        let what =
+            Attach { stdin, stdout: true, stderr: true, detach_keys: stdio::chosen_keys(self.detach_keys.as_deref()) };
         let hijacked = client.container_attach(&id, &what).await?;
         let removed = container["HostConfig"]["AutoRemove"] == Value::Bool(true);
         let condition = if removed { WaitCondition::Removed } else { WaitCondition::NextExit };

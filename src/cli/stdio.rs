@@ -38,11 +38,15 @@ pub fn check_tty(attach_stdin: bool, tty: bool) -> Result<(), Failure> {
 
 /// `--detach-keys`, else those of the configuration file, else the usual ones.
 pub fn detach_keys(given: Option<&str>) -> Result<DetachKeys, Failure> {
-    let given = given.filter(|text| !text.is_empty()).map(str::to_owned);
-    match given.or_else(configured_keys) {
+    match chosen_keys(given) {
         None => Ok(DetachKeys::default()),
         Some(text) => DetachKeys::parse(&text).map_err(Failure::new),
     }
+}
+
+/// The keys that somebody chose, as they are sent: the daemon looks for them too, and for the usual ones otherwise.
+pub fn chosen_keys(given: Option<&str>) -> Option<String> {
+    given.filter(|text| !text.is_empty()).map(str::to_owned).or_else(configured_keys)
 }
 
 /// `detachKeys` of Docker's configuration file (`$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`): keys belong

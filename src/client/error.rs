@@ -19,6 +19,9 @@ pub enum ClientError {
     /// Somebody else listens where our own daemon should.
     #[error("a program of another user ({user}) listens on unix://{}: nothing is sent to it", .socket.display())]
     Foreign { socket: PathBuf, user: u32 },
+    /// It listened when it was called and had ended before it answered (ECONNRESET, unix(7)).
+    #[error("the daemon at unix://{} ended before it took the call", .socket.display())]
+    Ended { socket: PathBuf },
     /// Any other reason why the connection could not be made.
     #[error("cannot connect to unix://{}: {source}", .socket.display())]
     Connect { socket: PathBuf, source: io::Error },

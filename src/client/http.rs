@@ -86,7 +86,7 @@ impl Client {
         let headers = match client.greet().await {
             // A daemon that is on its way out may take a connection that it does not serve any more: the next one is
             // refused, or is another daemon's.
-            Err(ClientError::Lost { .. }) => client.greet().await?,
+            Err(ClientError::Lost { .. } | ClientError::Ended { .. }) => client.greet().await?,
             greeted => greeted?,
         };
         if let Some(theirs) = headers.get("api-version").and_then(|v| v.to_str().ok()) {
@@ -316,6 +316,7 @@ impl Client {
         let (socket, name) = (self.endpoint.socket.clone(), self.endpoint.daemon_name());
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning { name, socket },
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ClientError::Ended { socket },
             io::ErrorKind::PermissionDenied => ClientError::Denied { name, socket },
             _ => ClientError::Connect { socket, source },
         }

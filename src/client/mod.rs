@@ -13,7 +13,6 @@ pub mod autostart;
 mod containers;
 pub mod copy;
 pub mod credentials;
-pub mod detach;
 pub mod endpoint;
 mod error;
 mod events;
@@ -30,7 +29,7 @@ pub mod terminal;
 mod trace;
 mod traces;
 
-pub use crate::api::{auth, moment, paths, version, wire};
+pub use crate::api::{auth, detach, moment, paths, version, wire};
 /// What the answers look like, and which versions of the API there are: the commands know no other door to the API.
 pub use archives::ImportRequest;
 pub use containers::{Attach, Logs, Wait, WaitCondition};

@@ -1,7 +1,7 @@
 //! Carries bytes between a hijacked connection and the standard streams of this process.
 
-use super::detach::{DetachKeys, Watch};
 use super::hijack::{Hijacked, Input, Output};
+use crate::api::detach::{DetachKeys, Watch};
 use crate::api::stdcopy::{FrameError, Splitter, Stream};
 use nix::errno::Errno;
 use std::io;

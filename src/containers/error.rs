@@ -27,6 +27,9 @@ pub enum ContainerError {
     Spec(#[from] SpecError),
     #[error("invalid filter '{0}'")]
     Filter(String),
+    /// The container of a filter; here Docker's words are others.
+    #[error("no such container {0}")]
+    NoneBeside(String),
     #[error("{0}")]
     Start(StartFailure),
     #[error("Neither old nor new names may be empty")]
@@ -49,6 +52,8 @@ pub enum ContainerError {
     MarkedForRemoval,
     #[error("Cannot kill container: {asked}: Container {id} is not running")]
     CantKill { asked: String, id: String },
+    #[error("Cannot kill container: {asked}: {cause}")]
+    NotKilled { asked: String, cause: Box<ContainerError> },
     #[error("Container {0} is not running")]
     NotRunning(String),
     #[error("You cannot remove a {status} container {id}. {advice} before attempting removal or force remove")]
@@ -157,6 +162,8 @@ impl ContainerError {
             }
             Image(error) => error.kind,
             Spec(error) => error.kind(),
+            NoneBeside(_) => ErrorKind::NotFound,
+            NotKilled { cause, .. } => cause.kind(),
             LogOption(_) => ErrorKind::BadParameter,
             LogNotRead => ErrorKind::NotImplemented,
             LogOfDead => ErrorKind::Conflict,

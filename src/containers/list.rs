@@ -3,6 +3,7 @@
 use super::clock::{in_words, seconds_since, unix_seconds};
 use super::error::ContainerError;
 use super::inspect::network_name;
+use super::names::LookupError;
 use super::spec::argv;
 use super::state::{State, Status};
 use super::store::Record;
@@ -59,7 +60,7 @@ fn check(key: &str, values: &[String]) -> Result<(), ContainerError> {
     for value in values {
         match key {
             "status" if value.parse::<Status>().is_err() => {
-                return Err(ContainerError::Filter(format!("{key}={value}")));
+                return Err(ContainerError::Filter(format!("{key}=[{value}]")));
             }
             "exited" if value.parse::<i64>().is_err() => return Err(ContainerError::NoNumber(value.clone())),
             "health" if !HEALTH.contains(&value.as_str()) => return Err(ContainerError::NoHealth(value.clone())),
@@ -108,7 +109,11 @@ impl Beside {
 /// When the container that the filter names was created.
 fn moment_of(records: &[Arc<Record>], options: &ListOptions, key: &str) -> Result<Option<String>, ContainerError> {
     let Some(name) = options.filters.get(key).and_then(|values| values.first()) else { return Ok(None) };
-    let id = super::names::find(records.iter().map(|r| (r.id.as_str(), r.name.as_str())), name)?;
+    let found = super::names::find(records.iter().map(|r| (r.id.as_str(), r.name.as_str())), name);
+    let id = found.map_err(|error| match error {
+        LookupError::NoSuch(name) => ContainerError::NoneBeside(name),
+        error @ LookupError::Ambiguous(_) => error.into(),
+    })?;
     Ok(records.iter().find(|r| r.id == id).map(|r| r.created.clone()))
 }
 
@@ -311,7 +316,7 @@ mod tests {
             ("colour", "red", "invalid filter 'colour'"),
             ("status", "up", "invalid filter 'status=up'"),
             ("exited", "x", "strconv.Atoi: parsing \"x\": invalid syntax"),
-            ("before", "nosuch", "No such container: nosuch"),
+            ("before", "nosuch", "no such container nosuch"),
         ] {
             let filters = [(key.to_owned(), vec![value.to_owned()])].into();
             let options = ListOptions { filters, ..Default::default() };

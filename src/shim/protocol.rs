@@ -28,8 +28,12 @@ pub enum Request {
     Attach(Attach),
     /// Window size of the terminal (columns, rows).
     Resize { width: u16, height: u16 },
-    /// Signal number to the container's first process.
-    Kill { signal: i32 },
+    /// Signal number to the container's first process. The trace socket comes beside it if `trace` is there.
+    Kill {
+        signal: i32,
+        #[serde(default)]
+        trace: Option<TraceContext>,
+    },
     /// One more process in the container; answered by [`Reply::ExecStarted`] or [`Reply::Failed`]. Beside it, in this
     /// order: a file with the process as JSON (`process` of the OCI runtime spec; longer than a packet may be), the
     /// socket of the attached stream if `attach` is there, the trace socket if `trace` is there.

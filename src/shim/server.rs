@@ -6,7 +6,7 @@ use super::log::{Log, now};
 use super::mother::Prepared;
 use super::packet::Connection;
 use super::protocol::{Attach, Exec, ExitRecord, Failure, Reply, Request, Start, TraceContext};
-use super::sessions::Sessions;
+use super::sessions::{self, Sessions};
 use super::streams::{self, Input, read_some};
 use crate::kernel::linux::LinuxKernel;
 use crate::kernel::traced::Traced;
@@ -328,7 +328,14 @@ impl<'k, K: Kernel> Shim<'k, K> {
             Request::Start(_) | Request::Prepare { .. } => refused("this shim has its container already"),
             Request::State => self.started.clone(),
             Request::Attach(wants) => self.attach(wants, fds),
-            Request::Kill { signal } => self.kill(signal),
+            Request::Kill { signal, trace: context } => {
+                let told = context.as_ref().zip(fds.into_iter().next()).and_then(|(c, fd)| sessions::listen(c, fd));
+                trace::within(told.map(|(told, _)| told), || {
+                    let reply = self.kill(signal);
+                    trace::flush();
+                    reply
+                })
+            }
             Request::Exec(exec) => self.exec(*exec, fds),
             Request::ResizeExec { id, width, height } => match self.sessions.terminal(&id) {
                 Some(fd) => {
@@ -397,7 +404,10 @@ impl<'k, K: Kernel> Shim<'k, K> {
         }
         // The shim has not waited for the process yet, so the number can't have been given to another one.
         let call = Call::Kill { pid: self.running.pid, sig: signal };
-        self.done(&call, "the signal goes to the first process of the container")
+        self.done(
+            &call,
+            "a signal is a number that the kernel leaves with a process: what it does then is the program's own choice",
+        )
     }
 
     fn done(&self, call: &Call, why: &'static str) -> Reply {

@@ -250,7 +250,7 @@ fn read_process(fd: Option<OwnedFd>) -> Result<Process, Failure> {
 }
 
 /// The trace of one request, and the number of the descriptor that the new process tells over.
-fn listen(context: &TraceContext, fd: OwnedFd) -> Option<(trace::Told, i32)> {
+pub(super) fn listen(context: &TraceContext, fd: OwnedFd) -> Option<(trace::Told, i32)> {
     let raw = fd.as_raw_fd();
     let sink = Arc::new(NdjsonWriter::new(fd).ok()?);
     Some(((context.trace_id.parse().ok()?, context.parent.parse().ok(), sink), raw))

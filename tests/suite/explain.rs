@@ -200,6 +200,34 @@ fn what_is_done_to_a_running_container() {
     assert_eq!(gone.trim(), "web");
 }
 
+/// Who sends which signal, who waits for what: a program that hears SIGTERM, and one that does not.
+#[test]
+fn how_a_container_is_ended_and_begun_again() {
+    let Some(desk) = Desk::new() else { return };
+    let run = "rdock run -d --network none --name";
+    desk.types(&format!("{run} web --stop-signal KILL centos sh -c 'echo hello; exec sleep 1000'"), 0);
+    desk.types(&format!("{run} deaf centos sleep 1000"), 0);
+    says_hello(&desk);
+    for (name, command) in [
+        ("explain_logs", "rdock --explain logs web"),
+        ("explain_rename", "rdock --explain rename web site"),
+        ("explain_stop", "rdock --explain stop site"),
+        ("explain_wait", "rdock --explain wait site"),
+        ("explain_start", "rdock --explain start site"),
+        ("explain_restart", "rdock --explain restart site"),
+        ("explain_kill", "rdock --explain kill -s USR1 site"),
+        ("explain_stop_of_a_deaf_one", "rdock --explain stop -t 0 deaf"),
+    ] {
+        snapshot(name, command, &desk.types(command, 0));
+    }
+    desk.types("rdock rm -f site deaf", 0);
+}
+
+/// What the container writes first must be in its log before it is asked for.
+fn says_hello(desk: &Desk) {
+    super::support::wait_for("the first line", || desk.types("rdock logs web", 0).contains("hello").then_some(()));
+}
+
 #[test]
 fn each_mount_of_the_trace_is_a_line_of_the_long_form() {
     if !need(&[Need::Root]) {

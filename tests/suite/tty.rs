@@ -3,8 +3,9 @@
 use super::support::lab::{Background, RDOCK};
 use super::support::need::Need;
 use super::support::terminal::Terminal;
-use super::support::{Lab, need, wait_for};
-use std::io::Read as _;
+use super::support::{Lab, api, need, wait_for};
+use serde_json::json;
+use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
 fn lab() -> Option<Lab> {
@@ -283,4 +284,38 @@ fn dockers_client_leaves_and_comes_back() {
     ours.send("echo $x; exit 5\r");
     ours.expect("\rkept\r\n");
     assert_eq!(ours.end().0, 5);
+}
+
+/// A client that looks for no keys itself: the daemon does, for containers and for what is added to them.
+#[test]
+fn the_daemon_looks_for_the_keys_too() {
+    let Some(lab) = lab() else { return };
+    lab.rdock(["run", "-dit", "--name", "left", "centos", "sh", "-c", "stty -echo; cat"]).ok();
+    let refused = api::request(&lab, "POST", "/containers/left/attach?stream=1&stdin=1&detachKeys=nope", None);
+    assert_eq!((refused.0, refused.1["message"].as_str()), (400, Some("Invalid detach keys (nope) provided")));
+    for (query, keys) in [("", "\x10\x11"), ("&detachKeys=ctrl-a,x", "\x01x")] {
+        let mut client = api::hijack(&lab, &format!("/containers/left/attach?stream=1&stdin=1&stdout=1{query}"));
+        client.write_all(format!("word{keys}never\r").as_bytes()).unwrap();
+        // The connection ends here, and the container's life does not.
+        let mut shown = Vec::new();
+        client.read_to_end(&mut shown).unwrap();
+        assert!(!String::from_utf8_lossy(&shown).contains("never"), "{shown:?}");
+    }
+    let (_, made) = api::post(
+        &lab,
+        "/containers/left/exec",
+        &json!({"Tty": true, "AttachStdin": true, "AttachStdout": true, "DetachKeys": "q", "Cmd": ["cat"]}),
+    );
+    let id = made["Id"].as_str().unwrap();
+    let mut client = api::hijack(&lab, &format!("/exec/{id}/start"));
+    client.write_all(b"q").unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    let (_, exec) = api::request(&lab, "GET", &format!("/exec/{id}/json"), None);
+    assert_eq!(exec["Running"], true, "{exec}");
+    assert_eq!(api::inspect(&lab, "left")["State"]["Running"], true);
+    let now = lab.program("date").arg("+%s.%N").output().unwrap().stdout;
+    let now = String::from_utf8(now).unwrap();
+    let told = lab.rdock(["events", "--since", "10m", "--until", now.trim(), "--format", "{{.Action}}"]).ok();
+    let times = |action: &str| told.stdout.lines().filter(|line| *line == action).count();
+    assert_eq!((times("detach"), times("exec_detach")), (2, 1), "{told:?}");
 }

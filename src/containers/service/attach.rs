@@ -47,6 +47,13 @@ impl Containers {
         })
         .await
     }
+
+    /// Somebody has left the container's terminal by the keys for it; the container goes on.
+    pub fn left(&self, id: &str) {
+        if let Ok(entry) = self.inner.find(id) {
+            self.inner.tell(&entry.record(), "detach", []);
+        }
+    }
 }
 
 impl Inner {

@@ -1,10 +1,12 @@
 //! Signals and window sizes for a container that runs.
 
 use super::super::shim_client::ShimError;
-use super::super::spec::signal;
+use super::super::spec::{SpecError, signal};
 use super::super::state::Status;
 use super::*;
 use crate::shim::protocol::Request;
+use crate::trace::{self, Actor};
+use serde_json::json;
 use std::time::Duration;
 
 /// How long `docker stop` waits between SIGTERM and SIGKILL.
@@ -16,8 +18,13 @@ impl Containers {
     /// # Errors
     /// [`ContainerError::CantKill`] when it does not run; a signal that is none.
     pub async fn kill(&self, id_or_name: &str, signal: &str) -> Result<(), ContainerError> {
-        let entry = self.inner.find(id_or_name)?;
-        let signal = signal::parse(if signal.is_empty() { "KILL" } else { signal })?;
+        let wrong = |cause| ContainerError::NotKilled { asked: id_or_name.to_owned(), cause: Box::new(cause) };
+        let signal = match signal::parse(if signal.is_empty() { "KILL" } else { signal }) {
+            Err(error @ SpecError::NoSuchSignal(_)) => Err(wrong(error.into())),
+            other => Ok(other?),
+        };
+        let entry = self.inner.find(id_or_name).map_err(wrong)?;
+        let signal = signal?;
         let own = entry.record().config.stop_signal.clone().filter(|s| !s.is_empty());
         // As moby has it: without a stop signal of its own every signal may be meant to end it.
         if signal == libc::SIGKILL || own.is_none_or(|own| signal::parse(&own).is_ok_and(|own| own == signal)) {
@@ -69,7 +76,22 @@ impl Inner {
     /// A container that has ended in the meantime is as good as gone.
     pub(super) async fn send(&self, entry: &Entry, signal: i32) -> Result<(), ShimError> {
         let shim = entry.shim().ok_or(ShimError::Gone)?;
-        match shim.ask(&Request::Kill { signal }, vec![]).await {
+        let step = trace::step(Actor::Daemon, "container.signal")
+            .why("only who is the process's parent can be sure to reach it and no other: the container's shim")
+            .arg("id", &entry.id)
+            .arg("signal", signal);
+        let told = self.producers.as_ref().and_then(|p| step.span().in_scope(|| p.attach()));
+        let (context, socket) = told.unzip();
+        let request = Request::Kill { signal, trace: context };
+        let asked = shim.ask(&request, socket.into_iter().collect()).instrument(step.span()).await;
+        let (name, short) = (signal::name(signal), entry.record().short_id().to_owned());
+        match &asked {
+            Ok(()) => {
+                step.ok(json!(null), || format!("{name} has reached the first process of container {short}"));
+            }
+            Err(error) => step.fail("ESRCH", error, || format!("{name} reaches nobody in container {short}: {error}")),
+        }
+        match asked {
             Err(ShimError::Refused(_)) if !entry.life.borrow().up => Err(ShimError::Gone),
             Ok(()) => {
                 self.tell(&entry.record(), "kill", [("signal", signal.to_string())]);
@@ -142,13 +164,27 @@ impl Inner {
                 Ok(()) | Err(ShimError::Gone | ShimError::Refused(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            if tokio::time::timeout(patience, life.wait_for(|life| !life.up)).await.is_ok() {
+            if ends_in_time(&mut life, signal, patience).await {
                 self.tell(&entry.record(), "stop", []);
                 return Ok(());
             }
         }
         Err(ContainerError::DoesNotEnd(entry.id.clone()))
     }
+}
+
+/// Whether the container ends before the patience does.
+async fn ends_in_time(life: &mut watch::Receiver<Life>, signal: i32, patience: Duration) -> bool {
+    let step = trace::step(Actor::Daemon, "container.stop.wait")
+        .why("a program that knows the signal ends in order: it saves its work and says goodbye to its clients")
+        .arg("seconds", patience.as_secs());
+    let ended = tokio::time::timeout(patience, life.wait_for(|life| !life.up)).await.is_ok();
+    let name = signal::name(signal);
+    step.ok(json!({"ended": ended}), || match (ended, patience.as_secs()) {
+        (true, _) => format!("waits for the end: it has ended by {name}"),
+        (false, s) => format!("has waited {s} s: it does not end by {name}"),
+    });
+    ended
 }
 
 /// Less than none is for ever.

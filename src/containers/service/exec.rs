@@ -88,6 +88,15 @@ impl Containers {
         .await
     }
 
+    /// Somebody has left its terminal by the keys for it; the process goes on.
+    pub fn exec_left(&self, id: &str) {
+        if let Ok(exec) = self.inner.exec(id)
+            && let Ok(entry) = self.inner.find(&exec.container)
+        {
+            self.inner.tell(&entry.record(), "exec_detach", [("execID", exec.id.clone())]);
+        }
+    }
+
     /// Waits for its end: the exit status.
     ///
     /// # Errors

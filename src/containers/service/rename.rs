@@ -2,6 +2,8 @@
 
 use super::super::names::NameError;
 use super::*;
+use crate::trace::{self, Actor};
+use serde_json::json;
 
 impl Containers {
     /// # Errors
@@ -27,6 +29,10 @@ impl Inner {
             return Err(ContainerError::SameName);
         }
         let name = self.take_name(name, &entry.id).map_err(ContainerError::NewName)?;
+        let step = trace::step(Actor::Daemon, "container.rename")
+            .why("names are for people: the id, the files and the processes stay as they are")
+            .arg("id", &entry.id)
+            .arg("name", &name);
         let renamed = self.commit(entry, |record| {
             record.name.clone_from(&name);
             Ok(())
@@ -34,11 +40,13 @@ impl Inner {
         match renamed.await {
             Ok(record) => {
                 lock(&self.table).names.remove(&old);
+                step.ok(json!(null), || format!("container {} is called {name} now, not {old}", record.short_id()));
                 self.tell(&record, "rename", [("oldName", format!("/{old}"))]);
                 Ok(())
             }
             Err(error) => {
                 lock(&self.table).names.remove(&name);
+                step.fail("EIO", &error, || format!("{old} can't be renamed: {error}"));
                 Err(error)
             }
         }

@@ -114,7 +114,7 @@ impl Inner {
             Ok(record) => record,
             Err(error) => {
                 // A container that the next daemon would not know of must not run.
-                let _ = client.ask(&Request::Kill { signal: libc::SIGKILL }, vec![]).await;
+                let _ = client.ask(&Request::Kill { signal: libc::SIGKILL, trace: None }, vec![]).await;
                 let _ = tokio::time::timeout(KILL_PATIENCE, client.ended()).await;
                 drop(client);
                 process.reap().await;

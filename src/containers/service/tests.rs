@@ -105,7 +105,7 @@ fn serve(
         };
         attached.extend(fds);
         let _ = connection.send(&reply, &[]);
-        if let Request::Kill { signal } = request
+        if let Request::Kill { signal, .. } = request
             && (signal == libc::SIGKILL || (ends_on_term && signal == libc::SIGTERM))
         {
             attached.clear();

@@ -31,11 +31,12 @@ fn shim(
 async fn replies_go_to_their_requests_in_order() {
     let (client, connection) = pair();
     let shim = shim(connection, |request, _| match request {
-        Request::Kill { signal } => vec![Reply::Refused { message: format!("no {signal}") }],
+        Request::Kill { signal, .. } => vec![Reply::Refused { message: format!("no {signal}") }],
         _ => vec![Reply::Done],
     });
     let asks = (0..20).map(|n| {
-        let request = if n % 2 == 0 { Request::Kill { signal: n } } else { Request::Resize { width: 1, height: 1 } };
+        let request =
+            if n % 2 == 0 { Request::Kill { signal: n, trace: None } } else { Request::Resize { width: 1, height: 1 } };
         let client = &client;
         async move { (n, client.ask(&request, vec![]).await) }
     });
@@ -70,7 +71,7 @@ async fn the_end_is_told_besides_and_later_requests_fail() {
     connection.send(&Reply::Exited(record(7)), &[]).unwrap();
     assert_eq!(client.ended().await, Ended::Exited(record(7)));
     let shim = shim(connection, |_, _| vec![Reply::Refused { message: "the container has ended".into() }]);
-    let refused = client.ask(&Request::Kill { signal: 9 }, vec![]).await;
+    let refused = client.ask(&Request::Kill { signal: 9, trace: None }, vec![]).await;
     assert_eq!(refused, Err(ShimError::Refused("the container has ended".into())));
     drop(client);
     shim.join().unwrap();
@@ -84,7 +85,7 @@ async fn a_question_for_the_state_may_be_answered_by_the_end() {
         _ => vec![Reply::Done],
     });
     assert_eq!(client.request(&Request::State, vec![]).await, Ok(Reply::Exited(record(3))));
-    assert_eq!(client.ask(&Request::Kill { signal: 9 }, vec![]).await, Ok(()));
+    assert_eq!(client.ask(&Request::Kill { signal: 9, trace: None }, vec![]).await, Ok(()));
     assert_eq!(client.ended().await, Ended::Exited(record(3)));
     drop(client);
     shim.join().unwrap();
@@ -109,7 +110,7 @@ async fn no_request_hangs_after_the_end_and_the_hang_up() {
     connection.send(&Reply::Exited(record(0)), &[]).unwrap();
     drop(connection);
     assert_eq!(client.ended().await, Ended::Exited(record(0)));
-    assert_eq!(client.ask(&Request::Kill { signal: 15 }, vec![]).await, Err(ShimError::Gone));
+    assert_eq!(client.ask(&Request::Kill { signal: 15, trace: None }, vec![]).await, Err(ShimError::Gone));
 }
 
 #[test]

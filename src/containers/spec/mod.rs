@@ -45,6 +45,8 @@ pub enum SpecError {
     Hostname(String),
     #[error("Invalid signal: {0}")]
     Signal(String),
+    #[error("The linux daemon does not support signal {0}")]
+    NoSuchSignal(i32),
     #[error("network {0} not found")]
     Network(String),
     #[error("rdock can't do {0} yet")]

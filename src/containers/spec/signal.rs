@@ -12,11 +12,15 @@ const RTMIN: i32 = 34;
 /// `SIGTERM`, `term`, `15`, `RTMIN+3` → the number.
 ///
 /// # Errors
-/// [`SpecError::Signal`], Docker's words.
+/// [`SpecError::Signal`], or [`SpecError::NoSuchSignal`] for a number that is none; Docker's words.
 pub fn parse(text: &str) -> Result<i32, SpecError> {
     let wrong = || SpecError::Signal(text.to_owned());
     if let Ok(number) = text.parse::<i32>() {
-        return Some(number).filter(|n| (1..=MAX).contains(n)).ok_or_else(wrong);
+        return match number {
+            0 => Err(wrong()),
+            1..=MAX => Ok(number),
+            _ => Err(SpecError::NoSuchSignal(number)),
+        };
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -49,8 +53,11 @@ mod tests {
         {
             assert_eq!(parse(text), Ok(number), "{text}");
         }
-        for text in ["", "0", "65", "-9", "NOPE", "RTMIN+40", "RTMAX+1"] {
+        for text in ["", "0", "NOPE", "RTMIN+40", "RTMAX+1"] {
             assert_eq!(parse(text).unwrap_err().to_string(), format!("Invalid signal: {text}"));
+        }
+        for number in [65, -9] {
+            assert_eq!(parse(&number.to_string()), Err(SpecError::NoSuchSignal(number)));
         }
         assert_eq!((name(9).as_str(), name(40).as_str()), ("SIGKILL", "40"));
     }

@@ -7,6 +7,7 @@ use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, Refusal, empty, json, stream};
 use crate::daemon::serve::no_content;
 use crate::oci::ErrorKind;
+use crate::trace::{self, Actor};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -89,7 +90,12 @@ async fn wait(State(engine): State<Engine>, Path(id): Path<String>, Query(params
     let condition = WaitCondition::parse(asked).ok_or_else(|| Refusal::bad(format!("invalid condition: {asked:?}")))?;
     let waiting = engine.containers.watch(&id, condition)?;
     let answer = async move {
+        let step = trace::step(Actor::Daemon, "container.wait")
+            .why("the answer's head goes out at once: the client knows that no end is missed from then on");
         let ended = waiting.answer().await;
+        step.ok(serde_json::json!({"status": ended.status_code}), || {
+            format!("waits for the end of the container: its status is {}", ended.status_code)
+        });
         let waited = Waited { error: ended.error.map(|message| WaitError { message }), status_code: ended.status_code };
         let mut line = serde_json::to_vec(&waited).unwrap_or_default();
         line.push(b'\n');

@@ -3,9 +3,8 @@
 //! Once the connection was taken over, a command that can't be run is told as the client's own output: the status of
 //! the answer has been sent, or soon will be, and clients look for the exit status afterwards (as moby has it).
 
-use super::attach::{content_type, output_only, upgraded};
+use super::attach::{Leave, content_type, keys, output_only, upgraded};
 use super::query::{Params, number};
-use crate::api::keys::are_keys;
 use crate::api::stdcopy::{self, Stream};
 use crate::containers::{ContainerError, ExecError};
 use crate::daemon::Engine;
@@ -38,11 +37,7 @@ async fn create(State(engine): State<Engine>, Path(id): Path<String>, body: Byte
         return Err(Refusal::bad("EOF"));
     }
     let config: ExecConfig = serde_json::from_slice(&body).map_err(Refusal::bad)?;
-    if let Some(keys) = config.detach_keys.as_deref().filter(|k| !k.is_empty())
-        && !are_keys(keys)
-    {
-        return Err(Refusal::bad(format!("Invalid escape keys ({keys}) provided")));
-    }
+    keys(config.detach_keys.as_deref(), "escape")?;
     let id = engine.containers.exec_create(&id, config).await?;
     Ok(json(StatusCode::CREATED, &json!({"Id": id})))
 }
@@ -78,7 +73,15 @@ async fn start(State(engine): State<Engine>, Path(id): Path<String>, request: Re
     let asked = request.extensions().get::<Asked>().copied();
     let stream = attended(&engine, &id, tty).await?;
     let upgrade = request.headers().contains_key(header::UPGRADE);
-    let mut response = if upgrade { upgraded(request, stream) } else { output_only(stream) };
+    let mut response = match upgrade {
+        true => {
+            let left = move || engine.containers.exec_left(&id);
+            let typed = tty && config.attach_stdin.unwrap_or(false);
+            let keys = keys(config.detach_keys.as_deref(), "escape")?;
+            upgraded(request, stream, typed.then(|| Leave::new(keys, left)))
+        }
+        false => output_only(stream),
+    };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(!tty, asked)));
     Ok(response)
 }

@@ -15,6 +15,8 @@ enum Topic {
     ControlGroupGone,
     /// All processes of a group stand still, or go on.
     Held,
+    /// A signal to the container's first process.
+    Signal,
     /// Into the namespaces of a container that runs.
     Joined,
     Namespaces,
@@ -31,10 +33,11 @@ enum Topic {
     Rest,
 }
 
-const TOPICS: [Topic; 14] = [
+const TOPICS: [Topic; 15] = [
     Topic::ControlGroup,
     Topic::ControlGroupGone,
     Topic::Held,
+    Topic::Signal,
     Topic::Joined,
     Topic::Namespaces,
     Topic::Overlay,
@@ -80,6 +83,7 @@ fn topic(call: &TraceEvent) -> Topic {
         "write" if in_cgroups("path") => Topic::ControlGroup,
         "renameat" if in_cgroups("newpath") => Topic::ControlGroup,
         "unlinkat" if in_cgroups("pathname") => Topic::ControlGroupGone,
+        "kill" if call.actor == Actor::Shim => Topic::Signal,
         // A copy without namespaces of its own is the engine's helper, not the container.
         "clone3" if !names(call, "flags").any(|f| f.starts_with("CLONE_NEW")) => Topic::Rest,
         "clone3" | "unshare" => Topic::Namespaces,
@@ -184,6 +188,11 @@ fn tell(topic: Topic, calls: &[&TraceEvent], all: &[&TraceEvent], words: &Words)
             let held = matches!(calls.last()?.text("data")?.trim(), "FROZEN" | "1");
             let file = last_part(calls.last()?.text("path")?)?.to_owned();
             Some(((if held { kernel.holds } else { kernel.lets_go_on }).to_owned(), file))
+        }
+        Topic::Signal => {
+            let number = |key: &str| calls.last().and_then(|c| c.args.get(key)).and_then(Value::as_i64);
+            let (pid, sig) = (number("pid")?, number("sig")?);
+            Some((fill(kernel.signals, &[&sig.to_string(), &pid.to_string()]), "kill".into()))
         }
         Topic::Joined => {
             let kinds = kinds(calls, "nstype", kernel)?;

@@ -202,7 +202,13 @@ fn what_is_done_to_a_running_container_is_what_strace_saw() {
     judged.run(&["exec", "box", "nosuchcommand"]).fails(127, "");
     judged.run(&["pause", "box"]).ok();
     judged.run(&["unpause", "box"]).ok();
-    judged.run(&["rm", "-f", "box"]).ok();
+    judged.run(&["kill", "-s", "USR1", "box"]).ok();
+    judged
+        .run(&["run", "-d", "--name", "deaf", "centos", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
+        .ok();
+    // SIGTERM, which it does not know or does not want to, then SIGKILL.
+    judged.run(&["stop", "-t", "0", "deaf"]).ok();
+    judged.run(&["rm", "-f", "deaf", "box"]).ok();
     // What was kept ready for the next containers is used up, so that somebody tells of it.
     for _ in 0..2 {
         judged.run(&["run", "--rm", "centos", "nosuchcommand"]).fails(127, "nosuchcommand");
@@ -210,7 +216,10 @@ fn what_is_done_to_a_running_container_is_what_strace_saw() {
     let verdict = judged.judge();
     verdict.must_agree(4 * 40);
     let times = |call: &str| verdict.seen.iter().filter(|d| d.call == call).count();
-    assert_eq!((times("setns"), times("execve")), (6, 3));
+    assert_eq!((times("setns"), times("execve")), (6, 4));
+    let sent = verdict.seen.iter().filter(|d| d.call == "kill").filter_map(|d| d.args.get("sig"));
+    let sent: Vec<&str> = sent.map(String::as_str).collect();
+    assert!(["SIGUSR1", "SIGTERM", "SIGKILL"].iter().all(|signal| sent.contains(signal)), "{sent:?}");
     let frozen =
         |d: &&Deed| d.args.get("path").is_some_and(|p| p.ends_with("/freezer.state") || p.ends_with("/cgroup.freeze"));
     assert_eq!(verdict.seen.iter().filter(frozen).count(), 2);

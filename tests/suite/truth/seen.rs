@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 pub const TRACED: &str = "trace=clone,clone3,fork,vfork,unshare,setns,mount,umount2,pivot_root,chroot,open_tree,\
 move_mount,fsopen,fsconfig,fsmount,mount_setattr,sethostname,setdomainname,mknod,mknodat,capset,prctl,seccomp,setuid,\
 setgid,setreuid,setregid,setresuid,setresgid,setfsuid,setfsgid,setgroups,execve,execveat,write,pwrite64,writev,sendto,\
-sendmsg,recvfrom,recvmsg,openat,openat2";
+sendmsg,recvfrom,recvmsg,openat,openat2,kill,pidfd_send_signal";
 
 /// Something that strace sees and the explanation leaves out on purpose.
 pub struct LeftOut {
@@ -287,6 +287,7 @@ fn deed(call: &Call, pid: u32, later: &[Call]) -> Deed {
             .with("mountflags", names(3))
             .with("data", text(4)),
         "umount2" => new("umount2").with("target", text(0)).with("flags", names(1)),
+        "kill" => new("kill").with("pid", word(call, 0)).with("sig", word(call, 1)),
         "pivot_root" => new("pivot_root").with("new_root", text(0)).with("put_old", text(1)),
         "chroot" => new("chroot").with("path", text(0)),
         "open_tree" => new("open_tree").with("dfd", word(call, 0)).with("filename", text(1)).with("flags", names(2)),

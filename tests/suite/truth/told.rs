@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// The calls that are compared: those that strace is asked for. The trace tells more (files of a layer, limits,
 /// descriptors), which this test does not judge.
-const COMPARED: [&str; 22] = [
+const COMPARED: [&str; 23] = [
     "kernel.clone3",
     "kernel.unshare",
     "kernel.setns",
@@ -29,6 +29,7 @@ const COMPARED: [&str; 22] = [
     "kernel.netlink",
     "kernel.write",
     "kernel.mount_setattr",
+    "kernel.kill",
 ];
 
 /// The deeds among `events`, in the order of the stream.
@@ -95,6 +96,11 @@ fn deed(event: &TraceEvent) -> Deed {
                 .with("pathname", "")
                 .with("flags", flags(fixed))
                 .with("attr_set", names(arg("attr_set")))
+        }
+        "kill" => {
+            let number = arg("sig").as_i64().and_then(|n| i32::try_from(n).ok()).unwrap_or(0);
+            let name = nix::sys::signal::Signal::try_from(number).map_or("?", |signal| signal.as_str());
+            copy(new, &["pid"]).with("sig", name)
         }
         "pivot_root" => copy(new, &["new_root", "put_old"]),
         "chroot" => copy(new, &["path"]),

@@ -42,6 +42,34 @@ pub const DEVIATIONS: &[Deviation] = &[
     // --- archives
     // --- exec, top, stats
     // --- life: logs, events, ps
+    Deviation {
+        test: "beside-life",
+        when: "ps --filter nosuch=1",
+        docker: "Invalid filter 'nosuch'",
+        rdock: "invalid filter 'nosuch'",
+        why: "errors of the daemon begin with a small letter since 23.0",
+    },
+    Deviation {
+        test: "beside-life",
+        when: "ps --filter status=bogus",
+        docker: "Invalid filter",
+        rdock: "invalid filter",
+        why: "errors of the daemon begin with a small letter since 23.0",
+    },
+    Deviation {
+        test: "beside-life",
+        when: "ps --filter is-task=maybe",
+        docker: "Invalid filter",
+        rdock: "invalid filter",
+        why: "errors of the daemon begin with a small letter since 23.0",
+    },
+    Deviation {
+        test: "beside-life",
+        when: "container prune -f --filter bad=1",
+        docker: "Invalid filter",
+        rdock: "invalid filter",
+        why: "errors of the daemon begin with a small letter since 23.0",
+    },
     // --- options of run
     // --- files: cp, diff, commit, export
     // --- terminal

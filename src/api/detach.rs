@@ -1,6 +1,6 @@
 //! The keys that leave a container without ending it: `ctrl-p,ctrl-q` unless told otherwise.
 
-use crate::api::keys;
+use super::keys;
 
 /// A sequence of bytes that the terminal sends for the keys. Empty: leaving is not possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
