@@ -60,12 +60,12 @@ fn check(key: &str, values: &[String]) -> Result<(), ContainerError> {
     for value in values {
         match key {
             "status" if value.parse::<Status>().is_err() => {
-                return Err(ContainerError::Filter(format!("{key}=[{value}]")));
+                return Err(ContainerError::Filter(format!("{key}={value}")));
             }
             "exited" if value.parse::<i64>().is_err() => return Err(ContainerError::NoNumber(value.clone())),
             "health" if !HEALTH.contains(&value.as_str()) => return Err(ContainerError::NoHealth(value.clone())),
             "is-task" if !matches!(value.as_str(), "true" | "false" | "1" | "0") => {
-                return Err(ContainerError::Filter(format!("{key}={value}")));
+                return Err(ContainerError::Filter(format!("{key}=[{value}]")));
             }
             _ => {}
         }

@@ -5,8 +5,9 @@ use super::interpret::{Interpreter, NoParent, StepError};
 use super::plan::Plan;
 use super::plan::exec::ExecPlan;
 use super::program::slot;
-use crate::kernel::{Errno, Kernel, Ret, linux};
-use crate::trace;
+use crate::kernel::traced::because;
+use crate::kernel::{Call, Errno, Kernel, Ret, linux};
+use crate::trace::{self, Actor};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -118,11 +119,18 @@ fn start<K: Kernel>(
     match wait_for_command(&mine, &mut running, PollTimeout::NONE) {
         Ok(()) => Ok(running),
         Err(error) => {
-            let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            end(kernel, pid);
             let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::__WALL));
             Err(error)
         }
     }
+}
+
+/// Nobody has waited for the process yet: the number is its own.
+fn end<K: Kernel>(kernel: &K, pid: i32) {
+    let why = "a process that did not become its command is nobody's: it goes, whatever it is doing";
+    let kill = Call::Kill { pid, sig: nix::libc::SIGKILL };
+    let _ = because(Actor::Runtime, why, || kernel.call(&kill));
 }
 
 /// So long one more process may take to join its container: it needs a few milliseconds, and more only where somebody
@@ -162,7 +170,7 @@ pub fn exec<K: Kernel>(
     let mut running = Running { pid, pidfd, terminal: None, mounts: None };
     let waited = wait_for_command(&mine, &mut running, PollTimeout::from(JOIN_PATIENCE));
     waited.map(|()| running).inspect_err(|error| {
-        let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        end(kernel, pid);
         // One in a frozen group does not end before it thaws: who serves the container reaps it then.
         if error.errno != Errno::ETIMEDOUT {
             let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::__WALL));

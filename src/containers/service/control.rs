@@ -181,8 +181,8 @@ async fn ends_in_time(life: &mut watch::Receiver<Life>, signal: i32, patience: D
     let ended = tokio::time::timeout(patience, life.wait_for(|life| !life.up)).await.is_ok();
     let name = signal::name(signal);
     step.ok(json!({"ended": ended}), || match (ended, patience.as_secs()) {
-        (true, _) => format!("waits for the end: it has ended by {name}"),
-        (false, s) => format!("has waited {s} s: it does not end by {name}"),
+        (true, _) => format!("waits for the end: after {name} it has ended"),
+        (false, s) => format!("has waited {s} s: it goes on in spite of {name}"),
     });
     ended
 }

@@ -125,6 +125,12 @@ pub(super) fn teach<'a>(calls: &[&'a TraceEvent], tree: &Tree<'a>, words: &Words
     let mut lines = Vec::new();
     for wanted in TOPICS {
         let of_topic: Vec<&TraceEvent> = calls.iter().copied().filter(|c| topic(c) == wanted && !c.failed()).collect();
+        if wanted == Topic::Signal {
+            // Each is one of its own: the one that asks, and the one that does not.
+            let told = of_topic.iter().filter_map(|&c| Some((c, tell(wanted, &[c], calls, words)?)));
+            lines.extend(told.map(|(call, (text, right))| line(call, tree, text, right, false)));
+            continue;
+        }
         if let Some(&first) = of_topic.first()
             && let Some((text, right)) = tell(wanted, &of_topic, calls, words)
         {
@@ -192,7 +198,9 @@ fn tell(topic: Topic, calls: &[&TraceEvent], all: &[&TraceEvent], words: &Words)
         Topic::Signal => {
             let number = |key: &str| calls.last().and_then(|c| c.args.get(key)).and_then(Value::as_i64);
             let (pid, sig) = (number("pid")?, number("sig")?);
-            Some((fill(kernel.signals, &[&sig.to_string(), &pid.to_string()]), "kill".into()))
+            let name = i32::try_from(sig).ok().and_then(|n| nix::sys::signal::Signal::try_from(n).ok());
+            let sig = name.map_or(sig.to_string(), |name| format!("{name} ({sig})"));
+            Some((fill(kernel.signals, &[&sig, &pid.to_string()]), "kill".into()))
         }
         Topic::Joined => {
             let kinds = kinds(calls, "nstype", kernel)?;
