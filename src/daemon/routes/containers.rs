@@ -90,12 +90,15 @@ async fn wait(State(engine): State<Engine>, Path(id): Path<String>, Query(params
     let condition = WaitCondition::parse(asked).ok_or_else(|| Refusal::bad(format!("invalid condition: {asked:?}")))?;
     let waiting = engine.containers.watch(&id, condition)?;
     let answer = async move {
-        let step = trace::step(Actor::Daemon, "container.wait")
-            .why("the answer's head goes out at once: the client knows that no end is missed from then on");
+        let why = "the answer's head goes out at once: the client knows that no end is missed from then on";
+        // Where it belongs to a run, the end is told by itself.
+        let alone = condition == WaitCondition::NotRunning;
+        let step = alone.then(|| trace::step(Actor::Daemon, "container.wait").why(why));
         let ended = waiting.answer().await;
-        step.ok(serde_json::json!({"status": ended.status_code}), || {
-            format!("waits for the end of the container: its status is {}", ended.status_code)
-        });
+        if let Some(step) = step {
+            let status = ended.status_code;
+            step.ok(status, || format!("waits for the end of the container: its status is {status}"));
+        }
         let waited = Waited { error: ended.error.map(|message| WaitError { message }), status_code: ended.status_code };
         let mut line = serde_json::to_vec(&waited).unwrap_or_default();
         line.push(b'\n');
