@@ -1,6 +1,11 @@
-//! What benchmarks share: a Docker daemon of their own to stand beside.
+//! What benchmarks share: a Docker daemon of their own to stand beside, and what a pull needs: a registry, an image, fresh
+//! file systems.
 // Each benchmark is a program of its own and uses its part of this.
 #![allow(dead_code)]
+
+pub mod fresh;
+pub mod layers;
+pub mod registry;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +29,11 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts it below `dir` and imports `root` as the image `noop`. None where it is not installed or does not start.
     pub fn start(dir: &Path, root: &Path) -> io::Result<Option<Dockerd>> {
+        Ok(Dockerd::alone(dir)?.filter(|dockerd| dockerd.import(root)))
+    }
+
+    /// Starts it below `dir`, without an image.
+    pub fn alone(dir: &Path) -> io::Result<Option<Dockerd>> {
         if !installed("dockerd") || !installed("docker") || !installed("containerd") {
             return Ok(None);
         }
@@ -45,11 +55,11 @@ impl Dockerd {
             .stdout(log.try_clone()?)
             .stderr(log);
         let dockerd = Dockerd { child: command.spawn()?, host, dir };
-        Ok(dockerd.ready(root).then_some(dockerd))
+        Ok(dockerd.answers().then_some(dockerd))
     }
 
-    /// Waits until it answers, and gives it the image.
-    fn ready(&self, root: &Path) -> bool {
+    /// Waits until it does.
+    fn answers(&self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(60);
         let answers =
             || Command::new("docker").args(["-H", &self.host, "version"]).output().is_ok_and(|o| o.status.success());
@@ -60,6 +70,10 @@ impl Dockerd {
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
+        true
+    }
+
+    fn import(&self, root: &Path) -> bool {
         let tar = self.dir.join("root.tar");
         let made = (|| -> io::Result<()> {
             let mut archive = tar::Builder::new(std::fs::File::create(&tar)?);

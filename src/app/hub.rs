@@ -3,10 +3,13 @@
 use super::Home;
 use crate::cli::error::Failure;
 use crate::cli::hub::{Add, Line, List, Serve, Task};
+use crate::client::credentials::{Keyring, server_of};
 use crate::content::Store;
+use crate::daemon::config::Config;
+use crate::daemon::routes::auth;
 use crate::daemon::serve::asked_to_end;
 use crate::oci::{Reference, platform};
-use crate::registry::client::{Client, Config};
+use crate::registry::client::Client;
 use crate::registry::lab_images::Catalog;
 use crate::registry::server::{Hub, Limits, Options, Origin, Push, Shelf, ShelfError, Source, Stored, View};
 use std::net::SocketAddr;
@@ -20,7 +23,7 @@ pub fn run(task: Task<'_>) -> Result<Vec<Line>, Failure> {
     let root = |given: &Option<PathBuf>| given.clone().unwrap_or_else(|| home.data.join("hub"));
     match task {
         Task::Serve(args) => runtime.block_on(serve(args, &root(&args.root))).map(|()| Vec::new()),
-        Task::Add(args) => runtime.block_on(add(args, &root(&args.root), &home.data.join("content"))),
+        Task::Add(args) => runtime.block_on(add(args, &root(&args.root), &home)),
         Task::List(args) => list(args, &root(&args.root)),
         Task::Remove { image, root: given } => remove(image, &root(given)),
     }
@@ -57,14 +60,15 @@ fn notice(addr: SocketAddr, push: Push) -> Option<String> {
     Some(format!("everybody who reaches {addr} can pull from it, without a password and without encryption; {pushing}"))
 }
 
-async fn add(args: &Add, root: &Path, content: &Path) -> Result<Vec<Line>, Failure> {
+async fn add(args: &Add, root: &Path, home: &Home) -> Result<Vec<Line>, Failure> {
+    let content = home.data.join("content");
     let from = Reference::parse(&args.image).map_err(Failure::new)?.with_default_tag();
     let name = match &args.name {
         Some(name) => Reference::parse(name).map_err(Failure::new)?.with_default_tag(),
         None => from.clone(),
     };
     let shelf = Shelf::open(root).map_err(Failure::new)?;
-    let local = if args.pull || !content.exists() { None } else { Some(Store::open(content).map_err(Failure::new)?) };
+    let local = if args.pull || !content.exists() { None } else { Some(Store::open(&content).map_err(Failure::new)?) };
     let here = local.as_ref().and_then(|store| Some((store, store.resolve(&from.canonical()).ok()??)));
     let added = match here {
         Some((store, descriptor)) => {
@@ -74,7 +78,7 @@ async fn add(args: &Add, root: &Path, content: &Path) -> Result<Vec<Line>, Failu
             shelf.add(&name, (&descriptor, &bytes), &Source::Local(store), args.all_platforms).await
         }
         None => {
-            let client = Client::new(Config::default());
+            let client = client(home, &from)?;
             let found = client.manifest(&from).await.map_err(Failure::new)?;
             crate::cli::tell(format!("{} comes from {}", from.familiar(), found.source.url()));
             let source = Source::Registry { client: &client, reference: &from, place: found.source.clone() };
@@ -93,6 +97,17 @@ async fn add(args: &Add, root: &Path, content: &Path) -> Result<Vec<Line>, Failu
         ..Line::default()
     };
     Ok(vec![line])
+}
+
+/// As the daemon reaches registries (`daemon.json`, `certs.d`, proxies), with what the owner has for this one.
+fn client(home: &Home, from: &Reference) -> Result<Client, Failure> {
+    let config = Config::read(None, &home.config).and_then(|config| config.registries(&home.config));
+    let mut config = config.map_err(Failure::new)?;
+    let kept = Keyring::open(&super::credentials(&home.config)).and_then(|keys| keys.of(server_of(from.domain())));
+    if let Some(who) = kept.map_err(Failure::new)?.as_ref().and_then(auth::credentials) {
+        config.credentials.insert(from.domain().to_owned(), who);
+    }
+    Ok(Client::new(config))
 }
 
 fn list(_: &List, root: &Path) -> Result<Vec<Line>, Failure> {

@@ -272,3 +272,30 @@ fn skopeo_and_podman_understand_rdock_and_rdock_them() {
     let ran = other.rdock(["run", "--rm", &back]).ok();
     assert!(ran.stdout.to_lowercase().contains("hello"), "{ran:?}");
 }
+
+/// The hub's owner reaches registries as the daemon does: with a login, with an authority of one's own.
+#[test]
+fn the_hub_is_filled_from_registries_that_want_a_login_or_have_an_authority_of_their_own() {
+    let Some(lab) = lab(&[Need::Program("htpasswd")]) else { return };
+    let guarded = DockerRegistry::start(&lab, "guarded", Kind::Guarded);
+    let tls = DockerRegistry::start(&lab, "tls", Kind::Tls);
+    let certificates = lab.home().join("config/certs.d").join(&tls.domain);
+    std::fs::create_dir_all(&certificates).unwrap();
+    pulled(&lab);
+    let names = [guarded.name("app:1"), tls.name("app:1")];
+    let add = |name: &str, own: &str| lab.rdock(["hub", "add", "--pull", name, "--as", own]);
+    let _ = add(&names[0], "one:1").fails(1, "no basic auth credentials");
+    let _ = add(&names[1], "two:1").fails(1, "tls: invalid peer certificate");
+
+    lab.rdock_with_input(["login", "-u", "me", "--password-stdin", &guarded.domain], b"hunter2").ok();
+    std::fs::copy(&tls.authority, certificates.join("ca.crt")).unwrap();
+    for (name, own) in names.iter().zip(["one:1", "two:1"]) {
+        named(&lab, "hello-world", name);
+        let _ = lab.rdock(["push", name]).ok();
+        let added = add(name, own).ok();
+        assert!(added.stdout.starts_with(&format!("Added docker.io/library/{own}\nDigest: sha256:")), "{added:?}");
+        let _ = lab.rdock(["pull", own]).ok();
+    }
+    std::fs::write(lab.home().join("config/daemon.json"), "{").unwrap();
+    let _ = add(&names[0], "three:1").fails(1, "cannot understand");
+}

@@ -35,7 +35,8 @@ pub fn who_asks(headers: &HeaderMap) -> Result<Option<Credentials>, Refusal> {
     Ok(credentials(&AuthConfig::from_header(text).map_err(Refusal::bad)?))
 }
 
-fn credentials(auth: &AuthConfig) -> Option<Credentials> {
+/// What a registry is told of who asks; nothing where nothing is said.
+pub fn credentials(auth: &AuthConfig) -> Option<Credentials> {
     if !auth.registrytoken.is_empty() {
         return Some(Credentials::Bearer { token: auth.registrytoken.clone() });
     }

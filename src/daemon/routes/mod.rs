@@ -2,7 +2,7 @@
 
 mod archives;
 mod attach;
-mod auth;
+pub mod auth;
 mod containers;
 mod events;
 mod exec;
