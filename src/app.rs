@@ -185,7 +185,8 @@ async fn engine(
     };
     let hub = HubConfig { root: home.data.join("hub"), listen: config.hub_listen()? };
     let sources = Arc::new(Sources::new(hub, config.registries(&home.config)?));
-    let options = crate::images::Options { rootless: rootless.is_some(), userxattr: rootless.is_some() };
+    let (rootless_or_not, max_layer) = (rootless.is_some(), Some(config.max_layer_size()));
+    let options = crate::images::Options { rootless: rootless_or_not, userxattr: rootless_or_not, max_layer };
     let images = Images::open(&home.data, kernel.clone(), sources.clone(), options).map_err(|e| e.to_string())?;
     let events = Bus::new();
     let images = Arc::new(images.telling(events.clone()));

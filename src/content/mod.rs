@@ -16,6 +16,7 @@
 mod adopt;
 mod error;
 mod index;
+pub mod points;
 mod store;
 #[cfg(test)]
 mod tests;

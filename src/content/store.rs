@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ContentError;
 use super::index::Index;
-use super::writer::{BlobWriter, sweep};
+use super::points::point;
+use super::writer::{BlobWriter, sweep, sweep_replacements};
 use crate::oci::Digest;
 
 /// An OCI image layout. Cheap to share (`Arc<Store>`): all methods take `&self`.
@@ -31,11 +32,13 @@ impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, ContentError> {
         let store = Store { root: root.into() };
         for dir in [store.blobs(), store.ingest()] {
+            point();
             fs::create_dir_all(&dir).map_err(ContentError::io("make", dir))?;
         }
         let lock = store.lock()?;
-        store.check_layout()?;
         sweep(&store.ingest());
+        sweep_replacements(&store.root);
+        store.check_layout()?;
         drop(lock);
         Ok(store)
     }
@@ -103,6 +106,7 @@ impl Store {
     /// Forgets the blob; whether it was there.
     pub fn remove_blob(&self, digest: &Digest) -> Result<bool, ContentError> {
         let path = self.blob_path(digest);
+        point();
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -201,13 +205,17 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), ContentError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut file = super::writer::temporary(dir)?;
     let fail = |what| ContentError::io(what, path);
+    point();
     file.write_all(bytes).map_err(fail("write"))?;
+    point();
     file.as_file().sync_all().map_err(fail("sync"))?;
+    point();
     file.persist(path).map_err(|e| fail("rename")(e.error))?;
     sync_dir(dir)
 }
 
 /// Makes the names in a directory last (fsync(2) on the directory).
 pub(super) fn sync_dir(dir: &Path) -> Result<(), ContentError> {
+    point();
     File::open(dir).and_then(|d| d.sync_all()).map_err(ContentError::io("sync", dir))
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::error::ContentError;
+use super::points::point;
 use crate::oci::{Digest, Digester};
 
 /// A blob being written. The digest is computed while the bytes pass; dropped without
@@ -63,7 +64,9 @@ impl BlobWriter {
 
     fn persist(self, digest: &Digest) -> Result<(), ContentError> {
         let path = self.blobs.join(digest.hex());
+        point();
         self.file.as_file().sync_data().map_err(ContentError::io("sync", &path))?;
+        point();
         self.file.persist(&path).map_err(|e| ContentError::io("rename", path)(e.error))?;
         Ok(())
     }
@@ -71,6 +74,7 @@ impl BlobWriter {
 
 impl io::Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        point();
         let n = self.file.write(bytes)?;
         self.digester.update(&bytes[..n]);
         self.written += n as u64;
@@ -81,10 +85,14 @@ impl io::Write for BlobWriter {
     }
 }
 
+/// The names of files that are being written begin so.
+const NEW: &str = ".new-";
+
 /// A new file that is removed when dropped and that everybody may read once it has its name.
 pub(super) fn temporary(dir: &Path) -> Result<NamedTempFile, ContentError> {
+    point();
     tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(NEW)
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(dir)
         .map_err(ContentError::io("make a file in", dir))
@@ -98,8 +106,20 @@ pub(super) fn sweep(ingest: &Path) {
     for entry in entries.flatten() {
         let path = entry.path();
         if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            point();
             // Best effort: a file that stays is tried again at the next start.
             let _ = fs::remove_file(&path);
         }
+    }
+}
+
+/// Removes what is left of replaced documents (`index.json`) whose writer was killed. They are written under the lock on
+/// the root, which the caller holds.
+pub(super) fn sweep_replacements(root: &Path) {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NEW)) {
+        point();
+        // Best effort, as above.
+        let _ = fs::remove_file(entry.path());
     }
 }

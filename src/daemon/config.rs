@@ -16,7 +16,12 @@ pub struct Config {
     /// Their certificates are not checked, and they may speak plain HTTP: `registry.lan:5000`, `10.1.0.0/16`.
     insecure_registries: Vec<String>,
     proxies: ProxyConfig,
+    /// So many bytes may come out of one layer of an image.
+    max_layer_size: Option<u64>,
 }
+
+/// 64 GiB: far more than any layer that somebody meant has.
+const MAX_LAYER: u64 = 64 << 30;
 
 /// What the file says here counts more than the environment.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -47,6 +52,11 @@ impl Config {
         parsed
             .map(Some)
             .map_err(|_| format!("the lab hub cannot listen on {address:?}: it must look like 127.0.0.1:5050"))
+    }
+
+    /// So many bytes may come out of one layer, whatever it is packed with.
+    pub fn max_layer_size(&self) -> u64 {
+        self.max_layer_size.unwrap_or(MAX_LAYER)
     }
 
     /// How registries are reached; certificates are in `certs.d` of the directory.
@@ -99,6 +109,12 @@ mod tests {
         assert_eq!(told.insecure, Insecure::parse(&["r.lan:1", "m.lan:5000"]).unwrap());
         assert_eq!(told.proxies.https.as_deref(), Some("http://p.lan:3128"));
         assert_eq!(told.certs_d.as_deref(), Some(Path::new("/etc/rdock/certs.d")));
+    }
+
+    #[test]
+    fn layers_have_a_bound_that_can_be_moved() {
+        let config: Config = serde_json::from_str(r#"{"max-layer-size": 1000}"#).unwrap();
+        assert_eq!((config.max_layer_size(), Config::default().max_layer_size()), (1000, 64 << 30));
     }
 
     #[test]

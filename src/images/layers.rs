@@ -9,7 +9,7 @@
 
 use super::progress::{Progress, human_size};
 use super::snapshots::{LayerRecord, Snapshots};
-use super::unpack::{Expected, Options, Pieces, Report, UnpackError, Unpacked, keep_only, unpack};
+use super::unpack::{Expected, Options, Pieces, Report, UnpackError, Unpacked, unpack, verify};
 use crate::content::{BlobWriter, Store};
 use crate::kernel::traced::because;
 use crate::oci::Digest;
@@ -64,8 +64,15 @@ impl Layers {
         Layers { store, snapshots, options, downloads: Semaphore::new(AT_ONCE), locks: Mutex::default() }
     }
 
-    /// Whether the layer is unpacked, and its blob kept (the content store has to stay a whole OCI image layout).
+    /// Whether the layer is unpacked, and the blob it came from kept (the content store has to stay a whole OCI image
+    /// layout). Another blob is believed to be this layer only after it was looked into.
     pub fn exists(&self, layer: &Layer) -> bool {
+        let record = self.snapshots.get(&layer.chain_id);
+        record.is_some_and(|record| record.blob == *layer.blob()) && self.store.has(layer.blob())
+    }
+
+    /// Whether nothing is missing of a layer of an image that has a name, and so was looked into.
+    pub fn is_whole(&self, layer: &Layer) -> bool {
         self.snapshots.get(&layer.chain_id).is_some() && self.store.has(layer.blob())
     }
 
@@ -198,10 +205,10 @@ impl Layers {
         if self.snapshots.get(&layer.chain_id).is_none() {
             return self.unpack(layer, pieces, writer);
         }
-        if let Some(writer) = &mut writer {
-            keep_only(&layer.expected, pieces, writer)?;
-        }
-        commit(writer, layer)
+        let keep = writer.as_mut().map(|w| w as &mut (dyn Write + Send));
+        let checked = verify(self.options, &layer.expected, pieces, keep);
+        tell_verified(layer, checked.as_ref().err());
+        checked.and_then(|()| commit(writer, layer))
     }
 
     fn unpack(&self, layer: &Layer, pieces: Pieces, mut writer: Option<BlobWriter>) -> Result<(), UnpackError> {
@@ -308,7 +315,8 @@ fn tell_verified(layer: &Layer, error: Option<&UnpackError>) {
             e @ (UnpackError::DigestMismatch { .. }
             | UnpackError::WrongDiffId { .. }
             | UnpackError::Truncated { .. }
-            | UnpackError::TooLong { .. }),
+            | UnpackError::TooLong { .. }
+            | UnpackError::TooLarge { .. }),
         ) => step.fail(&e.code(), e, || format!("{short}  {e}")),
         // It did not come that far.
         Some(e) => step.fail("ECANCELED", e, || format!("{short}  not verified")),

@@ -231,7 +231,7 @@ impl Pull<'_> {
         let catalog = Catalog { store: self.store(), snapshots: &self.layers.snapshots };
         let same = digest_of(&here)? == *digest
             && catalog.image(&here).is_ok_and(|here| here.id == image.id)
-            && image.layers.iter().all(|(_, layer)| self.layers.exists(layer));
+            && image.layers.iter().all(|(_, layer)| self.layers.is_whole(layer));
         Ok(same)
     }
 
@@ -306,6 +306,7 @@ impl Pull<'_> {
             for document in &image.documents {
                 self.store().put(document)?;
             }
+            self.layers.snapshots.sync()?;
             let catalog = Catalog { store: self.store(), snapshots: &self.layers.snapshots };
             catalog.give(&references_of_pull(&self.reference, digest), &image.named)
         };

@@ -9,6 +9,7 @@
 //! is complete. What a killed daemon left under `.tmp-…` is removed when the next one starts.
 
 use super::unpack::{Dir, Removal, Report, remove_tree};
+use crate::content::points::point;
 use crate::kernel::Kernel;
 use crate::oci::Digest;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,7 @@ pub struct Snapshots {
 impl Snapshots {
     /// Opens (makes) the directory and removes what a killed daemon left half-made.
     pub fn open(root: PathBuf, kernel: Arc<dyn Kernel>) -> Result<Snapshots, SnapshotError> {
+        point();
         std::fs::create_dir_all(&root).map_err(failed(&root))?;
         let snapshots = Snapshots { root, kernel, counter: AtomicU64::new(0) };
         for name in snapshots.names()? {
@@ -143,6 +145,15 @@ impl Snapshots {
         remove_tree(&self.base()?, &detached.0).map_err(failed(self.root.join(&detached.0)))
     }
 
+    /// Brings to the disk all that was unpacked and renamed (syncfs(2): one call for any number of files). Before an
+    /// image gets a name, so that after a power loss an image with a name is whole. State of the store, no effect on a
+    /// layer: it is no [`crate::kernel::Call`].
+    pub fn sync(&self) -> Result<(), SnapshotError> {
+        point();
+        let synced = std::fs::File::open(&self.root).and_then(|root| Ok(nix::unistd::syncfs(root)?));
+        synced.map_err(failed(&self.root))
+    }
+
     fn base(&self) -> Result<Dir<'_>, SnapshotError> {
         Dir::open(&*self.kernel, &self.root).map_err(|e| failed(&self.root)(e.into()))
     }
@@ -179,8 +190,11 @@ impl Pending<'_> {
     pub fn commit(mut self, record: &LayerRecord) -> Result<(), SnapshotError> {
         let path = self.path().join("layer.json");
         let write = || {
+            point();
             let mut file = std::fs::File::create_new(&path)?;
+            point();
             file.write_all(&serde_json::to_vec_pretty(record)?)?;
+            point();
             file.write_all(b"\n")
         };
         write().map_err(failed(&path))?;

@@ -367,6 +367,33 @@ async fn a_layer_that_is_not_what_the_config_says_is_refused() {
 }
 
 #[tokio::test]
+async fn another_blob_is_a_layer_that_is_here_only_if_it_holds_the_same() {
+    let bench = Bench::new();
+    let (here, other) = (layer("a"), layer("b"));
+    let claims = |name: &str, blob: Vec<u8>| {
+        let manifest = bench.registry.manifest(name, &[blob], &[Digest::of(&here)]);
+        bench.registry.name(&format!("{name}:latest"), media::OCI_MANIFEST, &manifest);
+    };
+    bench.registry.image("here:latest", std::slice::from_ref(&here));
+    bench.pull_ok("here").await;
+    claims("lie", gzip(&other));
+    let error = bench.pull("lie").await.0.unwrap_err().to_string();
+    assert!(error.contains("diff id"), "{error}");
+    assert!(!bench.images.store().has(&Digest::of(&gzip(&other))), "nothing of it is kept");
+    // The same blob, which is here for an honest image.
+    bench.registry.image("other:latest", std::slice::from_ref(&other));
+    bench.pull_ok("other").await;
+    let error = bench.pull("lie").await.0.unwrap_err().to_string();
+    assert!(error.contains("diff id"), "{error}");
+    // Packed in another way it is the same layer.
+    claims("plain", here.clone());
+    assert_eq!(bench.pull_ok("plain").await.status, PullStatus::Downloaded);
+    assert!(bench.images.store().has(&Digest::of(&here)));
+    assert_eq!(bench.pull_ok("plain").await.status, PullStatus::UpToDate);
+    bench.assert_clean(2);
+}
+
+#[tokio::test]
 async fn two_pulls_at_once_download_each_layer_once() {
     let bench = Bench::new();
     let blobs = bench.registry.image("centos:latest", &[layer("a"), layer("b")]);
@@ -583,6 +610,7 @@ async fn whichever_call_fails_nothing_half_made_is_left() {
     }
 }
 
+mod crash;
 mod removal;
 
 /// The same over HTTP: the lab hub serves, the distribution client asks.

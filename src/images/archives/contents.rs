@@ -48,7 +48,14 @@ impl Contents {
     }
 
     /// Reads the whole archive; the lease holds what it brings.
-    pub fn read(&mut self, source: Source, store: &Store, lease: &mut Lease) -> Result<(), ArchiveFault> {
+    /// A file that is longer than `limit` is refused before a byte of it is kept.
+    pub fn read(
+        &mut self,
+        source: Source,
+        limit: Option<u64>,
+        store: &Store,
+        lease: &mut Lease,
+    ) -> Result<(), ArchiveFault> {
         let inflate = unpacked(source)?;
         let mut archive = Archive::new(BufReader::with_capacity(BUFFER / 4, inflate));
         let mut buffer = vec![0; BUFFER];
@@ -57,6 +64,9 @@ impl Contents {
             first = false;
             if self.files.len() + self.links.len() >= MAX_FILES {
                 return Err(ArchiveFault::TooMany(MAX_FILES));
+            }
+            if let Some(limit) = limit.filter(|limit| entry.size > *limit) {
+                return Err(ArchiveFault::TooLarge(limit));
             }
             if let Some((path, writer)) = self.take(&entry, &mut archive, store, &mut buffer)? {
                 let (digest, size) = (writer.digest(), writer.written());

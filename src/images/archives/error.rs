@@ -20,6 +20,11 @@ pub enum ArchiveFault {
     TooMany(usize),
     #[error("{path} in the archive is {size} bytes long, at most {limit} are read")]
     TooLong { path: String, size: u64, limit: u64 },
+    #[error(
+        "more than {0} bytes come out of one file of the archive: if you trust it, set \"max-layer-size\" in \
+         daemon.json to more bytes and start the daemon again"
+    )]
+    TooLarge(u64),
     #[error("the archive speaks of {0}, but does not hold it")]
     Missing(String),
     #[error("{path} in the archive is not what its name says: its digest is {got}")]

@@ -59,14 +59,20 @@ impl Images {
         let mut config = config_of(import)?;
         let mut stream = unpacked(source)?;
         let id = self.under_lease(|lease| {
-            let ((), packed) = self.make_layer(lease, None, |to| copy(&mut stream, to))?;
+            let ((), packed) =
+                self.make_layer(lease, None, |to| copy(&mut stream, self.layers.options.max_layer, to))?;
             let diff_ids = vec![packed.diff_id.to_string()];
             let rootfs = RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build();
             config.set_rootfs(rootfs.map_err(|e| bad(&e))?);
             let name = import.name.clone().map(Reference::with_default_tag);
             self.make_image(lease, &config, vec![packed.descriptor()?], name.as_slice())
         })?;
-        progress.line(id.to_string());
+        let shown = id.to_string();
+        if let Some(name) = import.name.clone().map(Reference::with_default_tag) {
+            self.tell("tag", &shown, &name.familiar());
+        }
+        self.tell("import", &shown, &shown);
+        progress.line(shown);
         Ok(id)
     }
 }
@@ -76,16 +82,20 @@ fn bad(reason: &dyn std::fmt::Display) -> ArchiveFault {
 }
 
 /// The whole stream; an empty one is no file system.
-fn copy(from: &mut dyn Read, to: &mut dyn Write) -> Result<(), ArchiveFault> {
+fn copy(from: &mut dyn Read, limit: Option<u64>, to: &mut dyn Write) -> Result<(), ArchiveFault> {
     let mut buffer = vec![0; 256 * 1024];
-    let mut any = false;
+    let mut copied = 0;
     loop {
-        match from.read(&mut buffer).map_err(of_read)? {
-            0 if !any => return Err(ArchiveFault::Cut),
+        let n = from.read(&mut buffer).map_err(of_read)?;
+        match n {
+            0 if copied == 0 => return Err(ArchiveFault::Cut),
             0 => return Ok(()),
-            n => to.write_all(&buffer[..n]).map_err(ArchiveFault::Write)?,
+            n => copied += n as u64,
         }
-        any = true;
+        if let Some(limit) = limit.filter(|limit| copied > *limit) {
+            return Err(ArchiveFault::TooLarge(limit));
+        }
+        to.write_all(&buffer[..n]).map_err(ArchiveFault::Write)?;
     }
 }
 

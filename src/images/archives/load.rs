@@ -66,7 +66,7 @@ impl Images {
     fn read_archive(&self, contents: &mut Contents, source: Source, lease: &mut Lease) -> Result<(), ArchiveFault> {
         let step = trace::step(Actor::Layer, "archive.read")
             .why("the files come in any order: each is kept under its digest, and understood when all are here");
-        match contents.read(source, &self.layers.store, lease) {
+        match contents.read(source, self.layers.options.max_layer, &self.layers.store, lease) {
             Ok(()) => {
                 let (files, bytes) = (contents.files.len(), contents.files.values().map(|f| f.size).sum());
                 step.ok(json!({ "files": files, "bytes": bytes }), || {
@@ -101,6 +101,7 @@ impl Images {
             }
         }
         self.name_made(&image.id, &image.names, &image.descriptor)?;
+        self.tell("load", image.id.as_str(), image.id.as_str());
         match image.names.is_empty() {
             true => progress.say(format!("Loaded image ID: {}\n", image.id)),
             false => image.names.iter().for_each(|name| progress.say(format!("Loaded image: {}\n", name.familiar()))),

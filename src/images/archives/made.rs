@@ -6,7 +6,7 @@ use crate::content::{BlobWriter, ContentError};
 use crate::images::layers::{Layer, Layers};
 use crate::images::progress::Progress;
 use crate::images::unpack::Expected;
-use crate::images::{Images, Lease};
+use crate::images::{ImageError, Images, Lease};
 use crate::oci::{Digest, Digester, Reference, chain_id, media};
 use crate::trace::{self, Actor};
 use flate2::write::GzEncoder;
@@ -159,7 +159,8 @@ impl Images {
             .why("the id names the image config; the names come last, so an image with a name is whole")
             .arg("id", id)
             .arg("names", &shown);
-        match self.give(names, descriptor) {
+        let kept = self.layers.snapshots.sync().map_err(ImageError::from).and_then(|()| self.give(names, descriptor));
+        match kept {
             Ok(()) => {
                 let called = if shown.is_empty() { "without a name".to_owned() } else { shown.join(", ") };
                 step.ok(json!({ "id": id }), || format!("image stored: id {}, {called}", id.short()));

@@ -111,7 +111,12 @@ impl Images {
         let work = move |_: &Progress| {
             let mut to = Pieces { to, piece: Vec::with_capacity(PIECE) };
             images.write_archive(&plan, &mut to)?;
-            to.flush().map_err(ArchiveFault::Write)
+            to.flush().map_err(ArchiveFault::Write)?;
+            for saved in &plan.images {
+                let id = saved.image.id.as_str();
+                images.tell("save", id, id);
+            }
+            Ok(())
         };
         let saved = made::on_a_thread(step.span(), Progress::new(unbounded_channel().0), work).await;
         match &saved {

@@ -18,6 +18,11 @@ pub enum UnpackError {
     TooLong { expected: u64 },
     #[error("the blob unpacks to {got}, but the image config has the diff id {expected}")]
     WrongDiffId { expected: Digest, got: Digest },
+    #[error(
+        "more than {limit} bytes would come out of the layer: if you trust it, set \"max-layer-size\" in daemon.json to \
+         more bytes and start the daemon again"
+    )]
+    TooLarge { limit: u64 },
     #[error(transparent)]
     Archive(ArchiveError),
     #[error("the tar stream in the blob cannot be read: {0}")]
@@ -87,6 +92,7 @@ impl UnpackError {
             UnpackError::Truncated { .. } => "ETRUNCATED".into(),
             UnpackError::TooLong { .. } => "ETOOLONG".into(),
             UnpackError::WrongDiffId { .. } => "EDIFFID".into(),
+            UnpackError::TooLarge { .. } => "EFBIG".into(),
             UnpackError::Archive(_) | UnpackError::BadEntry { .. } | UnpackError::KindChanges { .. } => {
                 "EARCHIVE".into()
             }

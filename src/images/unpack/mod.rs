@@ -32,6 +32,7 @@ use crate::oci::Digest;
 use archive::Archive;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
+pub(in crate::images) use stream::TooLarge;
 use stream::{Digesting, Intake};
 use tree::{EntryError, Tree};
 
@@ -77,9 +78,7 @@ pub fn unpack(
     // A blob that is not what it should be explains every other error.
     check(intake, expected)?;
     let (unpacked, diff_id) = unpacked?;
-    if diff_id != expected.diff_id {
-        return Err(UnpackError::WrongDiffId { expected: expected.diff_id.clone(), got: diff_id });
-    }
+    check_diff_id(diff_id, expected)?;
     Ok(unpacked)
 }
 
@@ -109,9 +108,26 @@ pub fn extract(dir: Dir<'_>, plain: Plain, archive: &mut dyn Read) -> Result<Rep
     tree.finish().map_err(|e| of_entry(b"/", e))
 }
 
-/// Keeps the blob without unpacking it, checked in the same way.
-pub fn keep_only(expected: &Expected, pieces: Pieces, keep: &mut (dyn Write + Send)) -> Result<(), UnpackError> {
-    check(Intake::new(pieces, expected.size, Some(keep)), expected)
+/// Looks into a blob without unpacking it: both digests are checked in the same way. `keep` gets every byte of it.
+pub fn verify(
+    options: Options,
+    expected: &Expected,
+    pieces: Pieces,
+    keep: Option<&mut (dyn Write + Send)>,
+) -> Result<(), UnpackError> {
+    let mut intake = Intake::new(pieces, expected.size, keep);
+    let diff_id = Inflate::new(&mut intake)
+        .and_then(|inflate| Digesting::new(inflate, options.max_layer).finish(&mut vec![0; BUFFER]))
+        .map_err(of_content);
+    check(intake, expected)?;
+    check_diff_id(diff_id?, expected)
+}
+
+fn check_diff_id(got: Digest, expected: &Expected) -> Result<(), UnpackError> {
+    if got == expected.diff_id {
+        return Ok(());
+    }
+    Err(UnpackError::WrongDiffId { expected: expected.diff_id.clone(), got })
 }
 
 fn check(intake: Intake<'_>, expected: &Expected) -> Result<(), UnpackError> {
@@ -128,12 +144,12 @@ fn inflate_and_make(
     intake: &mut Intake<'_>,
 ) -> Result<(Unpacked, Digest), UnpackError> {
     let mut tree = Tree::create(place, options).map_err(|e| of_entry(b"/", e))?;
-    let inflate = Inflate::new(intake).map_err(UnpackError::Decompress)?;
+    let inflate = Inflate::new(intake).map_err(of_content)?;
     let compression = inflate.name();
-    let mut archive = Archive::new(BufReader::with_capacity(BUFFER / 4, Digesting::new(inflate)));
+    let mut archive = Archive::new(BufReader::with_capacity(BUFFER / 4, Digesting::new(inflate, options.max_layer)));
     let mut buffer = vec![0; BUFFER];
     make_entries(&mut tree, &mut archive, &mut buffer)?;
-    let diff_id = archive.into_inner().into_inner().finish(&mut buffer).map_err(UnpackError::Decompress)?;
+    let diff_id = archive.into_inner().into_inner().finish(&mut buffer).map_err(of_content)?;
     let report = tree.finish().map_err(|e| of_entry(b"/", e))?;
     Ok((Unpacked { report, compression }, diff_id))
 }
@@ -154,7 +170,10 @@ fn of_archive(error: ArchiveError) -> UnpackError {
 }
 
 fn of_content(error: io::Error) -> UnpackError {
-    UnpackError::Decompress(error)
+    match error.get_ref().and_then(|e| e.downcast_ref::<TooLarge>()) {
+        Some(TooLarge(limit)) => UnpackError::TooLarge { limit: *limit },
+        None => UnpackError::Decompress(error),
+    }
 }
 
 fn of_entry(path: &[u8], error: EntryError) -> UnpackError {

@@ -233,15 +233,23 @@ impl<R: BufRead> Read for Zstd<R> {
     }
 }
 
-/// Digests what passes: the uncompressed tar stream, whose digest is the diff id.
+/// More comes out of a blob than this host allows: so many bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {0} bytes come out of it")]
+pub struct TooLarge(pub u64);
+
+/// Digests what passes: the uncompressed tar stream, whose digest is the diff id. A stream that is longer than allowed
+/// ends with [`TooLarge`]: a kilobyte of gzip can stand for a megabyte, and a manifest announces only the former.
 pub struct Digesting<R> {
     reader: R,
     digester: Digester,
+    passed: u64,
+    limit: Option<u64>,
 }
 
 impl<R: Read> Digesting<R> {
-    pub fn new(reader: R) -> Self {
-        Digesting { reader, digester: Digester::new() }
+    pub fn new(reader: R, limit: Option<u64>) -> Self {
+        Digesting { reader, digester: Digester::new(), passed: 0, limit }
     }
 
     /// Reads to the end (tar streams are padded behind their end) and gives the digest of all.
@@ -254,6 +262,10 @@ impl<R: Read> Digesting<R> {
 impl<R: Read> Read for Digesting<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.reader.read(buffer)?;
+        self.passed += n as u64;
+        if let Some(limit) = self.limit.filter(|limit| self.passed > *limit) {
+            return Err(io::Error::other(TooLarge(limit)));
+        }
         self.digester.update(&buffer[..n]);
         Ok(n)
     }

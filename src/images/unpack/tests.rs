@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+mod bounds;
 pub(in crate::images) mod build;
 mod hostile;
 pub(in crate::images) mod model;
@@ -23,7 +24,7 @@ pub(in crate::images) fn is_root() -> bool {
 
 /// As the daemon chooses them for whoever runs the tests.
 pub(in crate::images) fn options() -> Options {
-    Options { rootless: !is_root(), userxattr: !is_root() }
+    Options { rootless: !is_root(), userxattr: !is_root(), max_layer: None }
 }
 
 /// Ends the test, visibly, where it cannot show anything.
@@ -444,7 +445,7 @@ fn owners_that_are_not_mapped_are_counted_when_rootless_and_fatal_otherwise() {
         let place = Dir::open(&Unmapped, &bench.home.path().join("place")).unwrap();
         let mut piece = Some(bytes::Bytes::from(tar.clone()));
         let pieces: Pieces = Box::new(move || piece.take().map(Ok));
-        let options = Options { rootless, userxattr: rootless };
+        let options = Options { rootless, userxattr: rootless, max_layer: None };
         let result = unpack(place, options, &expected(&tar, &tar), pieces, None);
         if rootless {
             assert_eq!(result.unwrap().report.unmapped_owners, 1);

@@ -24,6 +24,8 @@ pub struct Options {
     pub rootless: bool,
     /// Overlayfs is mounted with `userxattr`: its marks are `user.overlay.*`, not `trusted.overlay.*`.
     pub userxattr: bool,
+    /// So many bytes may come out of one layer's blob; none: any number.
+    pub max_layer: Option<u64>,
 }
 
 /// What was done. Everything that was left out is counted.

@@ -81,6 +81,21 @@ impl Tar {
         self
     }
 
+    /// A record of its extended header.
+    pub fn pax(&mut self, key: &str, value: &str) -> &mut Tar {
+        self.last().pax.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// GNU's form of a number that octal digits cannot hold (GNU tar manual, "Extensions to the Traditional Archive Format").
+    pub fn mtime_in_base_256(&mut self, seconds: i64) -> &mut Tar {
+        let field = &mut self.last().header.as_mut_bytes()[136..148];
+        field.fill(if seconds < 0 { 0xff } else { 0 });
+        field[4..].copy_from_slice(&seconds.to_be_bytes());
+        field[0] |= 0x80;
+        self
+    }
+
     pub fn xattr(&mut self, name: &str, value: &[u8]) -> &mut Tar {
         self.last().pax.push((format!("SCHILY.xattr.{name}"), value.to_vec()));
         self

@@ -152,3 +152,81 @@ fn the_root_stays_a_directory() {
         assert!(error.is_err());
     }
 }
+
+#[test]
+fn what_hides_a_mark_hides_nothing() {
+    let bench = attack(|tar, _| {
+        tar.file("a/.wh.gone", b"").file("a/.wh..wh.gone", b"").file("a/.wh..wh..wh.gone", b"");
+        tar.file("b/.wh..wh..opq", b"").file("b/.wh..wh..wh..opq", b"").file("b/stays", b"");
+        // A mark is no file: what comes under its name replaces it, and hides all the same.
+        tar.file(".wh.name", b"").symlink("name", "a").file(".wh.name", b"");
+    })
+    .unwrap();
+    let names = |dir: &str| {
+        let mut names: Vec<_> = std::fs::read_dir(bench.path(dir))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!((names("a"), names("b")), (vec!["gone".to_owned()], vec!["stays".to_owned()]));
+    assert_eq!(bench.opaque(&bench.path("b")).as_deref(), Some(&b"y"[..]));
+    assert_eq!(std::fs::read_link(bench.path("name")).unwrap(), Path::new("a"));
+}
+
+#[test]
+fn marks_of_overlayfs_and_labels_of_the_host_are_not_applied() {
+    const REFUSED: [&str; 12] = [
+        "trusted.overlay.opaque",
+        "trusted.overlay.redirect",
+        "trusted.overlay.metacopy",
+        "trusted.overlay.origin",
+        "trusted.overlay.whiteout",
+        "user.overlay.opaque",
+        "user.overlay.redirect",
+        "trusted.x",
+        "security.selinux",
+        "security.ima",
+        "system.posix_acl_access",
+        "security.capability.x",
+    ];
+    let bench = attack(|tar, _| {
+        tar.dir("d", 0o755);
+        for name in REFUSED {
+            tar.xattr(name, b"y");
+        }
+        tar.file("f", b"");
+        for name in REFUSED {
+            tar.xattr(name, b"/etc");
+        }
+        tar.dir("", 0o755).xattr("trusted.overlay.opaque", b"y");
+    })
+    .unwrap();
+    for path in ["d", "f", ""] {
+        assert!(REFUSED.iter().all(|name| bench.kernel.xattr(&bench.path(path), name).is_none()), "{path}");
+    }
+}
+
+#[test]
+fn capabilities_that_the_kernel_does_not_understand_are_an_error() {
+    if !is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let error = attack(|tar, _| {
+        tar.file("ping", b"x").xattr("security.capability", b"\xff\xff\xff\xffrubbish");
+    });
+    assert!(error.err().unwrap().contains("lsetxattr ping"));
+}
+
+#[test]
+fn times_before_the_epoch_are_kept() {
+    let bench = attack(|tar, _| {
+        tar.file("pax", b"").pax("mtime", "-1.5");
+        tar.file("gnu", b"").mtime_in_base_256(-86_400);
+    })
+    .unwrap();
+    let of = |path: &str| bench.path(path).metadata().map(|m| (m.mtime(), m.mtime_nsec())).unwrap();
+    assert_eq!((of("pax"), of("gnu")), ((-2, 500_000_000), (-86_400, 0)));
+}
