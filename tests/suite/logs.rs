@@ -3,7 +3,7 @@
 use super::support::api;
 use super::support::lab::Background;
 use super::support::need::Need;
-use super::support::{Lab, need, wait_for};
+use super::support::{Lab, PATIENCE, eventually, need, wait_for};
 use serde_json::json;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
@@ -121,9 +121,11 @@ fn much_output_does_not_grow_the_shim() {
     );
     let _ = lab.rdock(["start", "big"]).ok();
     let shim = shim_of(&lab, "big");
-    wait_for("the end of the output", || {
-        lab.rdock(["logs", "--tail", "1", "big"]).ok().stdout.ends_with("end\n").then_some(())
-    });
+    let patience = PATIENCE * (1 + megabytes / 32);
+    assert!(
+        eventually(patience, || lab.rdock(["logs", "--tail", "1", "big"]).ok().stdout.ends_with("end\n")),
+        "the output has not ended after {patience:?}"
+    );
     let peak = memory_kib(shim, "VmHWM");
     assert!(peak < 24 * 1024, "the shim has used {peak} kB");
     let _ = lab.rdock(["rm", "-f", "big"]).ok();

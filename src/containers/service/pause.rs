@@ -5,6 +5,10 @@ use super::*;
 use crate::shim::groups::Groups;
 use crate::trace::{self, Actor};
 use serde_json::json;
+use std::time::Duration;
+
+/// How long the end of a container that has no groups any more may take to be told.
+const ENDING: Duration = Duration::from_secs(2);
 
 impl Containers {
     /// Stops all processes of a container where they are.
@@ -43,7 +47,12 @@ impl Inner {
             Status::Restarting => return Err(ContainerError::Restarting(entry.id.clone())),
             _ => return Err(ContainerError::NotRunning(entry.id.clone())),
         }
-        self.hold(entry, true).await?;
+        if let Err(error) = self.hold(entry, true).await {
+            // The groups of one that is ending go a moment before its end is told here.
+            let mut life = entry.life.subscribe();
+            let ended = tokio::time::timeout(ENDING, life.wait_for(|life| !life.up)).await;
+            return Err(if ended.is_ok() { ContainerError::NotRunning(entry.id.clone()) } else { error });
+        }
         if let Err(error) = self.commit(entry, |record| record.state.paused()).await {
             self.hold(entry, false).await?;
             return Err(error);
