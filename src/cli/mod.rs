@@ -22,6 +22,7 @@ mod template;
 mod verb;
 
 mod attach;
+mod commit;
 mod config;
 mod confirm;
 mod container_prune;
@@ -112,6 +113,7 @@ const COMMANDS: &[(&str, &[Entry])] = &[
         "Commands",
         &[
             Entry::of::<attach::Attach>(),
+            Entry::of::<commit::Commit>(),
             Entry::of::<cp::Cp>(),
             Entry::of::<create::Create>(),
             Entry::of::<daemon::Daemon>(),

@@ -20,7 +20,7 @@ pub struct Archive(pub(super) Answer);
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     pub container: String,
-    /// `repository`, without its tag.
+    /// `docker.io/library/centos`: whole, without its tag.
     pub repository: Option<String>,
     pub tag: Option<String>,
     pub author: String,
@@ -72,19 +72,17 @@ impl Client {
 
     /// `POST /commit`; the new image's id.
     pub async fn container_commit(&self, commit: &Commit) -> Result<String, ClientError> {
-        let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let mut query = Query::new()
-            .maybe("author", filled(&commit.author).as_deref())
-            .maybe("comment", filled(&commit.message).as_deref())
-            .with("container", &commit.container)
-            .maybe("repo", commit.repository.as_deref())
-            .maybe("tag", commit.tag.as_deref());
+        // In this order, empty ones too: as the Docker command writes it.
+        let mut query = Query::new().with("author", &commit.author);
         for change in &commit.changes {
             query = query.with("changes", change);
         }
+        query = query.with("comment", &commit.message).with("container", &commit.container);
         if !commit.pause {
             query = query.with("pause", "0");
         }
+        let name = |part: &Option<String>| part.clone().unwrap_or_default();
+        query = query.with("repo", &name(&commit.repository)).with("tag", &name(&commit.tag));
         self.call_json::<Committed>(Call::post("/commit").query(query)).await.map(|c| c.id)
     }
 }

@@ -54,7 +54,9 @@ pub(super) fn answered(path: &str, status: StatusCode, body: &[u8]) {
     match text("message").filter(|_| status >= 400) {
         Some(message) => step.fail(&status.to_string(), &message, || format!("◀── {status} {message}")),
         None => {
-            let id = text("Id").map(|id| format!(" {}", id.chars().take(12).collect::<String>())).unwrap_or_default();
+            let id = text("Id")
+                .map(|id| format!(" {}", id.trim_start_matches("sha256:").chars().take(12).collect::<String>()))
+                .unwrap_or_default();
             step.ok(json!({"status": status, "size": size}), || format!("◀── {status}{id}"));
         }
     }

@@ -63,9 +63,10 @@ pub fn changes(upper: &Path, view: View, lower: &Layers) -> Result<Vec<Change>, 
             failed = Some(ChangesError::Compare { path: path.into(), source });
         }
     })?;
+    let made = made_by_engine(upper, lower).map_err(|source| ChangesError::Compare { path: upper.into(), source })?;
     match failed {
         Some(error) => Err(error),
-        None => Ok(with_parents(list, &own)),
+        None => Ok(with_parents(list, &made)),
     }
 }
 
@@ -110,14 +111,32 @@ fn differs(old: &FileStat, new: &FileStat) -> bool {
             && (old.st_mtime, old.st_mtime_nsec, old.st_size) != (new.st_mtime, new.st_mtime_nsec, new.st_size))
 }
 
+/// Paths (from the layer's root) of what the engine made in the layer at `upper` to mount on, and /dev and /etc
+/// if they are there only for that.
+///
+/// # Errors
+/// The first file that could not be read.
+pub fn made_by_engine(upper: &Path, lower: &Layers) -> io::Result<BTreeSet<PathBuf>> {
+    let own = Layers::open([upper])?;
+    let mut made = BTreeSet::new();
+    for path in MOUNT_POINTS.iter().map(|m| Path::new(m.trim_start_matches('/'))) {
+        let here = !matches!(own.entry(path)?, Found::Nothing);
+        if here && matches!(lower.entry(path)?, Found::Nothing) && own.is_empty(path) {
+            made.insert(path.to_owned());
+        }
+    }
+    for path in ["dev", "etc"].map(Path::new) {
+        let only_here = matches!((own.entry(path)?, lower.entry(path)?), (Found::Directory(_), Found::Nothing));
+        if only_here && own.names(&[0], path)?.iter().all(|name| made.contains(&path.join(name))) {
+            made.insert(path.to_owned());
+        }
+    }
+    Ok(made)
+}
+
 /// Adds the directories above each change, leaves out what the engine made, and sorts as a walk would.
-fn with_parents(list: Vec<(PathBuf, Kind)>, own: &Layers) -> Vec<Change> {
-    let made_by_engine = |path: &Path, kind: Kind| {
-        let whole = Path::new("/").join(path);
-        let named = MOUNT_POINTS.iter().any(|m| whole == Path::new(m));
-        named && kind == Kind::Added && own.is_empty(path)
-    };
-    let kept: Vec<_> = list.into_iter().filter(|(path, kind)| !made_by_engine(path, *kind)).collect();
+fn with_parents(list: Vec<(PathBuf, Kind)>, made: &BTreeSet<PathBuf>) -> Vec<Change> {
+    let kept: Vec<_> = list.into_iter().filter(|(path, _)| !made.contains(path)).collect();
     let told: BTreeSet<PathBuf> = kept.iter().map(|(path, _)| path.clone()).collect();
     let mut all: BTreeSet<(Vec<std::ffi::OsString>, u8)> = BTreeSet::new();
     let key = |path: &Path| path.iter().map(Into::into).collect::<Vec<_>>();

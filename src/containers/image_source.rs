@@ -1,5 +1,6 @@
 //! What containers need of images, as a seam: the tests have images without a registry.
 
+use crate::images::{NewImage, WriteLayer};
 use crate::oci::ErrorKind;
 use futures_util::future::BoxFuture;
 use oci_spec::image::Config;
@@ -41,4 +42,11 @@ pub trait ImageSource: Send + Sync {
 
     /// Bytes of all its layers, unpacked; 0 when it is not there any more.
     fn size(&self, id: &str) -> u64;
+
+    /// Makes an image of the layers of `image.parent` and of one more that `layer` writes (none: nothing has changed). Its
+    /// id.
+    ///
+    /// # Errors
+    /// A change that is none, what could not be read or written.
+    fn commit(&self, image: &NewImage, layer: Option<WriteLayer<'_>>) -> Result<String, SourceError>;
 }

@@ -37,7 +37,7 @@ pub use image_source::{ImageSource, SourceError, SourceImage};
 pub use list::ListOptions;
 pub use logs::LogOptions;
 pub use service::{
-    Archive, AttachOptions, Containers, CreateAnswer, LogStream, OpenError, Parts, Pieces, Place, Producers,
+    Archive, AttachOptions, Commit, Containers, CreateAnswer, LogStream, OpenError, Parts, Pieces, Place, Producers,
     RemoveOptions, WaitAnswer, WaitCondition, Waiting,
 };
 pub use spec::{SpecError, read as read_body};

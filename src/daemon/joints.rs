@@ -2,7 +2,7 @@
 //! they do.
 
 use crate::containers::{Containers, ImageSource, Producers, SourceError, SourceImage, TraceContext};
-use crate::images::{Image, ImageError, Images, Use, Users};
+use crate::images::{Image, ImageError, Images, NewImage, Use, Users, WriteLayer};
 use crate::oci::{Digest, Reference};
 use crate::trace::transport::Hub;
 use crate::trace::{self, Actor};
@@ -55,6 +55,11 @@ impl ImageSource for LocalImages {
 
     fn size(&self, id: &str) -> u64 {
         self.0.get(id).map_or(0, |image| self.0.size(&image))
+    }
+
+    fn commit(&self, image: &NewImage, layer: Option<WriteLayer<'_>>) -> Result<String, SourceError> {
+        let made = self.0.commit(image, layer);
+        made.map(|id| id.to_string()).map_err(|e| SourceError { kind: e.kind(), message: e.to_string() })
     }
 }
 

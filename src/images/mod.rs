@@ -44,7 +44,7 @@ pub mod usage;
 pub mod users;
 mod writable;
 
-pub use archives::{ArchiveFault, Import, Packed, Source};
+pub use archives::{ArchiveFault, Import, NewImage, Packed, Source, WriteLayer};
 pub use filter::{FilterError, ImageFilter};
 pub use gate::Lease;
 pub use history::HistoryLine;

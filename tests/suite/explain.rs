@@ -386,6 +386,7 @@ fn the_files_of_a_container() {
         ("explain_cp_out", "rdock --explain cp one:/etc/group DIR"),
         ("explain_diff", "rdock --explain diff one"),
         ("explain_export", "rdock --explain export -o DIR/all.tar one"),
+        ("explain_commit", "rdock --explain commit one made:1"),
     ] {
         let typed = command.replace("DIR", desk.lab.file("").to_str().unwrap().trim_end_matches('/'));
         // Of an archive that comes piece by piece the answer begins somewhere among the steps that make it.

@@ -288,3 +288,91 @@ fn run_bytes(mut command: std::process::Command) -> Vec<u8> {
     assert!(output.status.success(), "{output:?}");
     output.stdout
 }
+
+#[test]
+fn a_commit_is_an_image_as_dockers_is() {
+    let Some(mut beside) = Beside::new("commit", &["busybox"]) else { return };
+    let script = "echo new > /added; rm /etc/passwd; rm -r /root; mkdir /root; touch /root/x; chown 5:6 /added";
+    let made = ["run", "--network", "none", "--name", "one", "-e", "A=b", "busybox", "sh", "-c", script];
+    beside.same(&made).ok();
+    let options =
+        ["-a", "Ada <ada@lab>", "-m", "said so", "-c", "CMD [\"cat\", \"/added\"]", "-c", "ENV C=d", "-c", "LABEL l=1"];
+    beside.same(&[&["commit"][..], &options, &["one", "lab/made:v1"]].concat()).ok();
+    // What the image says, and what a container of it has: the same on both.
+    for field in ["{{json .Config.Cmd}}", "{{json .Config.Labels}}", "{{.Author}}", "{{len .RootFS.Layers}}"] {
+        beside.same(&["image", "inspect", "-f", field, "lab/made:v1"]).ok();
+    }
+    let history = ["history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}", "lab/made:v1"];
+    let told = beside.same(&history).ok().stdout;
+    assert_eq!(told.lines().next(), Some(format!("sh -c {script}|said so").as_str()));
+    let run = ["run", "--rm", "--network", "none", "lab/made:v1"];
+    beside.same(&run).is(0, "new\n", "");
+    let look = "ls -A /root; stat -c '%u:%g %a %s' /added; ls /etc/passwd; echo $A$C";
+    let listed = beside.same(&[&run[..], &["sh", "-c", look]].concat());
+    assert!(listed.stdout.contains("5:6 644 4\nbd\n"), "{listed:?}");
+    assert!(listed.stderr.contains("/etc/passwd: No such file"), "{listed:?}");
+    // What the engine made to mount on is in no layer of the image: all names of the layer are the container's.
+    let names = "o=$(mktemp -d); tar -xf - -C $o; cd $o; l=$(jq -r '.[0].Layers[-1]' manifest.json); \
+        (gzip -dc $l 2>/dev/null || cat $l) | tar -t | sed 's,^[.]/,,' | \
+        grep -v -x -e '' -e etc/ -e root/.wh..wh..opq | sort; rm -r $o";
+    let [theirs, ours] = beside.raw_bytes(&["save", "lab/made:v1"]).map(|tar| piped(names, &tar));
+    assert_eq!(theirs, ours);
+    assert!(ours.contains("etc/.wh.passwd") && !ours.contains("etc/hosts"), "{ours}");
+    // Nothing changed: no layer more. No name: dangling.
+    beside.same(&["create", "--network", "none", "--name", "fresh", "busybox"]).ok();
+    beside.same(&["commit", "fresh"]).ok();
+    beside.same(&["commit", "one", "Upper/Case"]);
+    beside.same(&["commit", "one", "digest@sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"]);
+    beside.same(&["commit", "nosuch", "x"]);
+    beside.same(&["commit"]);
+    beside.same(&["rm", "one", "fresh"]).ok();
+}
+
+/// What a shell script prints that reads `input`.
+fn piped(script: &str, input: &[u8]) -> String {
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, input).unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let output = std::process::Command::new("sh").args(["-c", script]).stdin(file).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_own_client_commits_what_runs_and_what_has_stopped() {
+    let Some(lab) = lab() else { return };
+    let script = "echo 1 >/f; rm /etc/group; echo ready; exec sleep 1000";
+    lab.rdock(["run", "-d", "--name", "one", "busybox", "sh", "-c", script]).ok();
+    wait_for("the container", || lab.rdock(["logs", "one"]).stdout.contains("ready").then_some(()));
+    let id = lab.rdock(["commit", "-m", "hello", "one", "made"]).ok().stdout;
+    assert!(id.starts_with("sha256:") && id.len() == 72, "{id:?}");
+    lab.rdock(["inspect", "-f", "{{.State.Status}}", "one"]).is(0, "running\n", "");
+    // A commit that fails lets it go on as well, and keeps no image.
+    lab.rdock(["commit", "-c", "RUN x", "one"]).fails(1, "RUN is not a valid change command");
+    lab.rdock(["inspect", "-f", "{{.State.Status}}", "one"]).is(0, "running\n", "");
+    lab.rdock(["run", "--rm", "made", "sh", "-c", "cat /f; ls /etc/group"]).fails(1, "/etc/group: No such file");
+    lab.rdock(["commit", "--pause=false", "one", "made:again"]).ok();
+    // Paused by hand: it stays so.
+    lab.rdock(["pause", "one"]).ok();
+    lab.rdock(["container", "commit", "one", "made:held"]).ok();
+    lab.rdock(["inspect", "-f", "{{.State.Status}}", "one"]).is(0, "paused\n", "");
+    // `--until` knows whole seconds.
+    let told = wait_for("three commits", || {
+        let told = lab.rdock(["events", "--since", "1", "--until", "0s", "--filter", "event=commit"]).ok().stdout;
+        (told.lines().count() == 3).then_some(told)
+    });
+    assert!(
+        told.contains(&format!("comment=hello, image=busybox, imageID={}, imageRef=made:latest", id.trim())),
+        "{told}"
+    );
+    lab.rdock(["rm", "-f", "one"]).ok();
+    // The image is a child of the one below, which so can't go.
+    let below = lab.rdock(["images", "-q", "busybox"]).ok().stdout;
+    let steps = lab.rdock(["history", "-q", "made"]).ok().stdout;
+    assert_eq!(steps.lines().nth(1), below.lines().next(), "{steps}");
+    lab.rdock(["commit"]).is(
+        1,
+        "",
+        "rdock: 'rdock commit' requires at least 1 and at most 2 arguments\n\nUsage:  rdock commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]\n\nRun 'rdock commit --help' for more information\n",
+    );
+}

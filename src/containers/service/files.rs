@@ -246,7 +246,7 @@ impl Inner {
     }
 
     /// The layers' directories, the container's own first.
-    fn layer_dirs(&self, record: &Record) -> Vec<PathBuf> {
+    pub(super) fn layer_dirs(&self, record: &Record) -> Vec<PathBuf> {
         let lower = record.layers.lower.iter().map(|l| record.layers.base.join(l));
         std::iter::once(self.store.bundle(&record.id).upper()).chain(lower).collect()
     }

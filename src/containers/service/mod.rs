@@ -9,6 +9,7 @@
 //! - Nothing is assumed: a container has ended when its shim says so, or when its shim is gone.
 
 mod attach;
+mod commit;
 mod control;
 mod create;
 mod end;
@@ -29,6 +30,7 @@ mod tests;
 mod wait;
 
 pub use attach::AttachOptions;
+pub use commit::Commit;
 pub use create::CreateAnswer;
 pub use files::{Archive, Pieces, Place};
 pub use logs::LogStream;

@@ -39,7 +39,7 @@ impl Containers {
 }
 
 impl Inner {
-    async fn pause(&self, entry: &Arc<Entry>) -> Result<(), ContainerError> {
+    pub(super) async fn pause(&self, entry: &Arc<Entry>) -> Result<(), ContainerError> {
         let _still = entry.freezing.lock().await;
         match entry.record().state.status {
             Status::Running => {}

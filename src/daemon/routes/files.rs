@@ -1,12 +1,13 @@
 //! `/containers/{id}/archive`, `/changes`, `/export`: the files of a container.
 
-use super::query::{Params, flag};
+use super::query::{Params, flag, text};
 use crate::api::paths;
-use crate::api::wire::{Change, MODE_DIR, MODE_SPECIAL, MODE_SYMLINK, PathStat};
-use crate::containers::{Archive, Pieces, Place};
+use crate::api::wire::{Change, Committed, MODE_DIR, MODE_SPECIAL, MODE_SYMLINK, PathStat};
+use crate::containers::{Archive, Commit, Pieces, Place};
 use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, Refusal, empty, json};
 use crate::images::files::{Extract, Kind, Stat};
+use crate::oci::Reference;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -29,6 +30,7 @@ pub fn routes() -> Router<Engine> {
         .route("/containers/{id}/archive", get(pack).head(stat).put(unpack))
         .route("/containers/{id}/changes", get(changes))
         .route("/containers/{id}/export", get(export))
+        .route("/commit", axum::routing::post(commit))
 }
 
 /// `HEAD /containers/{id}/archive?path=`
@@ -77,6 +79,29 @@ async fn changes(State(engine): State<Engine>, Path(id): Path<String>) -> Answer
 /// `GET /containers/{id}/export`
 async fn export(State(engine): State<Engine>, Path(id): Path<String>) -> Answer {
     Ok(tar(engine.containers.export(&id).await?, "application/octet-stream"))
+}
+
+/// `POST /commit?container=&repo=&tag=&comment=&author=&pause=&changes=`; the body is a configuration or empty. The answer
+/// is the new image's id.
+async fn commit(State(engine): State<Engine>, Query(pairs): Query<Vec<(String, String)>>, body: Bytes) -> Answer {
+    let config = match body.trim_ascii() {
+        [] | b"null" => None,
+        json => Some(serde_json::from_slice(json).map_err(Refusal::bad)?),
+    };
+    let params: Params = pairs.iter().cloned().collect();
+    let container = text(&params, "container").unwrap_or_default();
+    let name = text(&params, "repo").map(|repository| match text(&params, "tag") {
+        Some(tag) => format!("{repository}:{tag}"),
+        None => repository.to_owned(),
+    });
+    let name = name.map(|n| Reference::parse(&n).map(Reference::with_default_tag)).transpose().map_err(Refusal::bad)?;
+    let filled = |key| text(&params, key).unwrap_or_default().to_owned();
+    // The one parameter that may come several times.
+    let changes = pairs.into_iter().filter(|(key, _)| key == "changes").map(|(_, value)| value).collect();
+    let pause = text(&params, "pause").is_none() || flag(&params, "pause");
+    let commit = Commit { name, author: filled("author"), comment: filled("comment"), changes, config, pause };
+    let id = engine.containers.commit(container, commit).await?;
+    Ok(json(StatusCode::CREATED, &Committed { id }))
 }
 
 /// Where `path` leads, and the whole path.

@@ -65,7 +65,7 @@ impl Images {
             let rootfs = RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build();
             config.set_rootfs(rootfs.map_err(|e| bad(&e))?);
             let name = import.name.clone().map(Reference::with_default_tag);
-            self.make_image(lease, &config, vec![packed.descriptor()?], name.as_slice())
+            self.make_image(lease, &config, vec![packed.descriptor()?], name.as_slice(), None)
         })?;
         let shown = id.to_string();
         if let Some(name) = import.name.clone().map(Reference::with_default_tag) {

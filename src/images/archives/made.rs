@@ -6,12 +6,13 @@ use crate::content::{BlobWriter, ContentError};
 use crate::images::layers::{Layer, Layers};
 use crate::images::progress::Progress;
 use crate::images::unpack::Expected;
-use crate::images::{ImageError, Images, Lease};
+use crate::images::{ImageError, Images, Lease, PARENT};
 use crate::oci::{Digest, Digester, Reference, chain_id, media};
 use crate::trace::{self, Actor};
 use flate2::write::GzEncoder;
 use oci_spec::image::{Descriptor, ImageConfiguration};
 use serde_json::json;
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 /// A layer that was written here: its blob (gzip) is in the store.
@@ -104,7 +105,7 @@ impl Images {
     ) -> Result<(T, Packed), ArchiveFault> {
         let step = trace::step(Actor::Layer, "layer.pack")
             .why("what has no digest has no name: the layer is written as a tar archive, digested and packed");
-        let made = self.layers.pack(lease, write);
+        let made = step.span().in_scope(|| self.layers.pack(lease, write));
         match &made {
             Ok((_, packed)) => {
                 let value = json!({ "digest": packed.digest, "diffId": packed.diff_id, "size": packed.size });
@@ -121,7 +122,7 @@ impl Images {
         Ok((answer, packed))
     }
 
-    /// Keeps an image of these layers (bottom first) and gives it names; its id.
+    /// Keeps an image of these layers (bottom first), made from `parent`, and gives it names; its id.
     ///
     /// # Errors
     /// The config's diff ids are not the layers', or the store cannot write.
@@ -131,6 +132,7 @@ impl Images {
         config: &ImageConfiguration,
         layers: Vec<Descriptor>,
         names: &[Reference],
+        parent: Option<&Digest>,
     ) -> Result<Digest, ArchiveFault> {
         let json = |e: serde_json::Error| ArchiveFault::Document { path: "the config".into(), reason: e.to_string() };
         let bytes = serde_json::to_vec(config).map_err(json)?;
@@ -143,7 +145,9 @@ impl Images {
         let manifest = manifest_of(descriptor(media::OCI_CONFIG, &id, bytes.len() as u64)?, layers)?;
         lease.add([Digest::of(&manifest)]);
         let digest = self.layers.store.put(&manifest)?;
-        self.name_made(&id, names, &descriptor(media::OCI_MANIFEST, &digest, manifest.len() as u64)?)?;
+        let mut kept_as = descriptor(media::OCI_MANIFEST, &digest, manifest.len() as u64)?;
+        kept_as.set_annotations(parent.map(|parent| HashMap::from([(PARENT.to_owned(), parent.to_string())])));
+        self.name_made(&id, names, &kept_as)?;
         Ok(id)
     }
 

@@ -9,6 +9,7 @@
 //! wrong) and are understood at the end. What no image needs then goes again; an archive that lies or ends in the middle
 //! leaves nothing.
 
+mod commit;
 mod contents;
 mod error;
 mod import;
@@ -19,6 +20,7 @@ mod save;
 mod tests;
 mod understood;
 
+pub use commit::{NewImage, WriteLayer};
 pub use contents::Source;
 pub use error::ArchiveFault;
 pub use import::Import;

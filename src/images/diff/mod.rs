@@ -29,7 +29,7 @@ pub use super::unpack::archive::{Entry, Kind};
 pub use tape::Tape;
 
 use marks::{Mark, Marks};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -91,6 +91,19 @@ pub fn write(root: &Path, view: View, to: &mut dyn Write) -> Result<Written, Dif
     Diff::new(view, None, to).tree(root)
 }
 
+/// As [`write`], without what has one of these paths (from `root`); what is in a directory has to be named too.
+///
+/// # Errors
+/// As there.
+pub fn write_without(
+    root: &Path,
+    view: View,
+    left_out: &BTreeSet<PathBuf>,
+    to: &mut dyn Write,
+) -> Result<Written, DiffError> {
+    Diff { left_out: Some(left_out), ..Diff::new(view, None, to) }.tree(root)
+}
+
 /// How the entries of an archive for people are named, where it is no layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Naming {
@@ -136,7 +149,7 @@ pub fn write_one(dir: &Path, name: &OsStr, naming: &Naming, to: &mut dyn Write) 
 impl<'w> Diff<'w> {
     fn new(view: View, naming: Option<&'w Naming>, to: &'w mut dyn Write) -> Diff<'w> {
         let (marks, tape) = (Marks::new(view), Tape::new(to));
-        Diff { marks, view, naming, tape, links: HashMap::new(), written: Written::default() }
+        Diff { marks, view, naming, left_out: None, tape, links: HashMap::new(), written: Written::default() }
     }
 
     fn tree(mut self, root: &Path) -> Result<Written, DiffError> {
@@ -191,6 +204,7 @@ enum Below {
 struct Diff<'w> {
     view: View,
     naming: Option<&'w Naming>,
+    left_out: Option<&'w BTreeSet<PathBuf>>,
     marks: Marks,
     tape: Tape<&'w mut dyn Write>,
     /// First name of each file that has several, by device and inode.
@@ -203,6 +217,9 @@ impl Diff<'_> {
         if self.view != View::Whole && node.name().starts_with(b".wh.") {
             self.written.reserved_names += 1;
             return Ok(Below::Skip);
+        }
+        if self.left_out.is_some_and(|paths| paths.contains(Path::new(OsStr::from_bytes(node.path())))) {
+            return Ok(Below::Visit);
         }
         let mark = self.marks.of(node)?;
         if mark == Mark::Whiteout {
