@@ -144,7 +144,9 @@ fn serve(args: &cli::daemon::Daemon, home: &Home, told: &Told) -> Result<(), Str
         let _door = engine.sources.open_door().await.map_err(|e| e.to_string())?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| e.to_string())?;
         told.ready();
+        let containers = engine.containers.clone();
         daemon::serve::serve(listener, daemon::routes::router(engine), daemon::serve::asked_to_end()).await;
+        containers.close().await;
         Ok(())
     });
     runtime.shutdown_timeout(LAST_WORDS);

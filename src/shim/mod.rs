@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
     let mut first = connection.receive();
     let mut prepared = None;
     if let Ok(Some((Request::Prepare { cgroup }, _))) = first {
-        prepared = mother::Prepared::make(cgroup);
+        prepared = mother::Prepared::make(cgroup, &connection);
         first = connection.receive();
     }
     match first {

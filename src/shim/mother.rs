@@ -53,11 +53,16 @@ struct Failed {
 }
 
 impl Prepared {
-    /// Makes the groups and the process. None where there is nothing to gain, or nothing could be made.
-    pub(super) fn make(cgroup: String) -> Option<Prepared> {
+    /// Makes the groups and the process. None where there is nothing to gain, nothing could be made, or nobody is there
+    /// any more who would ask for it.
+    pub(super) fn make(cgroup: String, daemon: &Connection) -> Option<Prepared> {
         let preparation = plan::prepare(&cgroup, &Facts::read())?;
-        // Both processes find it compiled: while a client waits there is no time for it.
+        // Both processes find it compiled: while a client waits there is no time for it. It takes long enough for the
+        // daemon to end meanwhile, so nothing is made before.
         seccomp::warm_up();
+        if daemon.is_closed() {
+            return None;
+        }
         let kernel = Recorded::new(LinuxKernel);
         let ends = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
         let mut shim = Interpreter::new(&kernel, NoParent);

@@ -2,6 +2,7 @@
 
 use super::protocol::MAX_MESSAGE;
 use crate::kernel::{Errno, linux};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
@@ -64,6 +65,15 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Whether the other end is closed. What it sent before may still be here to be received.
+    pub fn is_closed(&self) -> bool {
+        let mut end = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let hung_up = |fd: &PollFd<'_>| fd.revents().is_some_and(|seen| seen.contains(PollFlags::POLLHUP));
+        poll(&mut end, PollTimeout::ZERO).is_ok() && hung_up(&end[0])
+    }
+}
+
 /// A message that may be longer than a packet: a file that is only in memory (memfd_create(2)), to be sent beside one.
 ///
 /// # Errors
@@ -109,7 +119,9 @@ mod tests {
         received.read_to_string(&mut text).unwrap();
         assert_eq!(text, "through");
         assert_eq!(b.receive::<Request>().unwrap().unwrap().0, Request::State);
+        assert!(!b.is_closed());
         drop(a);
+        assert!(b.is_closed());
         assert!(b.receive::<Request>().unwrap().is_none());
     }
 }

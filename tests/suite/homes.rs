@@ -1,8 +1,9 @@
 //! Everything under one RDOCK_HOME, beside another one, and beside nothing else.
 
 use super::support::lab::run;
+use super::support::leaks::Watch;
 use super::support::need::Need;
-use super::support::{Lab, need};
+use super::support::{Lab, need, wait_for};
 use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
@@ -144,4 +145,30 @@ fn where_the_kernel_forbids_it_the_way_out_is_said() {
         .arg(binary);
     let answer = run(command, b"").fails(125, "user namespaces");
     assert!(answer.stderr.contains("sysctl"), "{answer:?}");
+}
+
+/// What is kept ready is busy (here: stopped) while its daemon ends: `daemon stop` returns when nothing of it is left.
+#[test]
+fn a_daemon_that_ends_takes_along_what_it_kept_ready() {
+    if !need(&[Need::Root]) {
+        return;
+    }
+    let lab = Lab::new().with_image("centos");
+    let watch = Watch::new(lab.home());
+    let _ = lab.rdock(["run", "--rm", "centos", "true"]).ok();
+    let daemon = lab.daemon_pid().unwrap().to_string();
+    let text = |pid: i32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let field = |pid: i32, n: usize| text(pid, "stat").rsplit(')').next()?.split_whitespace().nth(n).map(str::to_owned);
+    let of_daemon = |pid: &i32| text(*pid, "cmdline") == "rdock\0shim\0" && field(*pid, 1).as_ref() == Some(&daemon);
+    let spares = wait_for("two shims that are kept ready, and no other", || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(of_daemon);
+        Some(pids.collect::<Vec<i32>>()).filter(|pids| pids.len() == 2)
+    });
+    let spares = spares.into_iter().map(nix::unistd::Pid::from_raw);
+    let _ =
+        spares.map(|pid| nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap()).collect::<Vec<_>>();
+    let _ = lab.rdock(["daemon", "stop"]).ok();
+    let left = watch.leaks();
+    assert!(!left.iter().any(|l| l.starts_with("control group") || l.contains("rdock shim")), "{left:?}");
 }

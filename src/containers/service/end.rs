@@ -48,7 +48,7 @@ impl Inner {
         // Who still asks something holds the connection a moment longer; the shim does not wait for it.
         drop(client);
         // Its last moments, in which the mounts go, are for nobody to wait for but the next start.
-        *lock(&entry.leaving) = Some(tokio::spawn(process.reap()));
+        *lock(&entry.leaving) = Some(tokio::spawn(async { _ = process.reap().await }));
         self.note_end(&entry, exit).await;
     }
 

@@ -368,6 +368,13 @@ impl Containers {
     pub fn prepare_next(&self) {
         self.inner.shims.prepare_next();
     }
+
+    /// The daemon ends: so does what was made ready for the next start, and this returns when nothing of it is left.
+    /// Containers go on.
+    pub async fn close(&self) {
+        let spares = self.inner.shims.give_up().into_iter();
+        futures_util::future::join_all(spares.map(|spare| self.inner.end_spare(spare))).await;
+    }
 }
 
 /// Runs file work where it does not hold up other tasks, within the same trace.

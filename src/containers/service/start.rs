@@ -228,6 +228,15 @@ impl Inner {
         accounts::look_up(user, &added, &passwd, &group).map_err(ContainerError::from)
     }
 
+    /// A shim takes away what it has made when its connection ends. One that is too busy for that (or stopped) is killed,
+    /// and its groups go after it.
+    pub(super) async fn end_spare(&self, spare: Launched) {
+        drop(spare.connection);
+        if !spare.process.reap().await {
+            self.clean_groups(spare.spare.into_iter().collect()).await;
+        }
+    }
+
     fn launch(&self) -> Result<Launched, ContainerError> {
         let step = trace::step(Actor::Shim, "shim.start").why(
             "a small process of its own holds the container's output and exit status, so that the daemon may stop and the container goes on",

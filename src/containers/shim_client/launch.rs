@@ -27,6 +27,11 @@ pub trait Launch: Send + Sync {
 
     /// Makes the next launch faster, when nothing else is to be done.
     fn prepare_next(&self) {}
+
+    /// Hands over what was prepared, to be ended: nothing more is prepared from here on.
+    fn give_up(&self) -> Vec<Launched> {
+        vec![]
+    }
 }
 
 /// A shim without a container.
@@ -55,13 +60,14 @@ impl ShimProcess {
         self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Waits for its end, so that no zombie stays; one that does not end in time is killed.
-    pub async fn reap(mut self) {
-        if let Some(child) = &mut self.0
-            && tokio::time::timeout(LAST_MOMENT, child.wait()).await.is_err()
-        {
+    /// Waits for its end, so that no zombie stays; one that does not end in time is killed. Whether it ended by itself.
+    pub async fn reap(mut self) -> bool {
+        let Some(child) = &mut self.0 else { return true };
+        let by_itself = tokio::time::timeout(LAST_MOMENT, child.wait()).await.is_ok();
+        if !by_itself {
             self.kill().await;
         }
+        by_itself
     }
 
     /// Ends it, whatever it does. One that hangs in the kernel is left to the runtime, which reaps it some day.
@@ -90,6 +96,8 @@ struct Spares {
     /// How many were made so far: the next one's number.
     made: u64,
     ready: VecDeque<Launched>,
+    /// The daemon ends.
+    over: bool,
 }
 
 /// So many are kept ready: making one takes longer than running a short container, so that a second one is needed
@@ -147,7 +155,7 @@ impl Launch for Shims {
     fn prepare_next(&self) {
         let Some(group) = &self.spare_group else { return };
         let mut spare = lock(&self.spare);
-        while spare.ready.len() < READY {
+        while !spare.over && spare.ready.len() < READY {
             // A spare that can't be had is no error: the next launch starts its own.
             let Ok(launched) = self.spawn() else { return };
             spare.made += 1;
@@ -160,6 +168,12 @@ impl Launch for Shims {
             }
             spare.ready.push_back(Launched { spare: Some(cgroup), ..launched });
         }
+    }
+
+    fn give_up(&self) -> Vec<Launched> {
+        let mut spare = lock(&self.spare);
+        spare.over = true;
+        spare.ready.drain(..).collect()
     }
 }
 
