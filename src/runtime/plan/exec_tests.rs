@@ -86,3 +86,25 @@ fn a_namespace_that_is_the_hosts_is_not_joined() {
     });
     assert_eq!(flags, Some(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS));
 }
+
+/// As the container's first process: with the privilege for it, or, where nothing may be gained, as the very last.
+#[test]
+fn it_has_the_filter_of_the_container() {
+    let mut value = serde_json::to_value(spec(&CAPS, false, 0)).unwrap();
+    let planned = |value: &serde_json::Value| {
+        let spec: Spec = serde_json::from_value(value.clone()).unwrap();
+        let process = spec.process().clone().unwrap();
+        plan_exec(&ExecRequest { spec: &spec, process: &process, cgroup: "rdock-x-1" }, &facts(false)).unwrap().init
+    };
+    let filter = |c: &Call| matches!(c, Call::Seccomp { .. });
+    assert_eq!(position(&planned(&value), filter), None, "unconfined");
+    value["annotations"] = serde_json::json!({"org.rdock.seccomp": "builtin"});
+    let init = planned(&value);
+    assert!(position(&init, filter).unwrap() < position(&init, |c| matches!(c, Call::Setresuid { .. })).unwrap());
+    value["process"]["noNewPrivileges"] = true.into();
+    let init = planned(&value);
+    assert_eq!(position(&init, filter), Some(init.len() - 2), "the command alone comes after it");
+    value["annotations"] = serde_json::json!({});
+    value["linux"]["seccomp"] = serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    assert!(position(&planned(&value), filter).is_some(), "a profile of one's own");
+}
