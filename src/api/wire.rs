@@ -19,6 +19,14 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
+/// Answer of `POST /containers/{id}/update`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Updated {
+    /// `null` where there are none.
+    pub warnings: Option<Vec<String>>,
+}
+
 /// Answer of `POST /containers/{id}/wait`; comes when the condition holds, the headers long before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -1,12 +1,12 @@
 //! What `run` and `create` say about the container to be: the options, and the request that they become.
 
 mod isolation;
-mod life;
+pub mod life;
 mod limits;
 mod mount;
 mod network;
 mod ports;
-mod values;
+pub mod values;
 
 pub use values::env;
 

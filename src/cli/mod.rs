@@ -66,6 +66,7 @@ mod system_prune;
 mod tag;
 mod top;
 mod unpause;
+mod update;
 mod version;
 mod wait;
 
@@ -139,6 +140,7 @@ const COMMANDS: &[(&str, &[Entry])] = &[
             Entry::of::<tag::Tag>(),
             Entry::of::<top::Top>(),
             Entry::of::<unpause::Unpause>(),
+            Entry::of::<update::Update>(),
             Entry::of::<wait::Wait>(),
         ],
     ),

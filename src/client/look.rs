@@ -1,9 +1,9 @@
-//! `/containers/{id}/top`, `stats`, `pause`, `unpause`.
+//! `/containers/{id}/top`, `stats`, `pause`, `unpause`, `update`.
 
 use super::http::{Answer, Call};
 use super::query::{Query, segment};
 use super::{Client, ClientError};
-use crate::api::wire::Top;
+use crate::api::wire::{Top, Updated};
 use serde_json::Value;
 
 /// What a container uses, again and again.
@@ -40,6 +40,12 @@ impl Client {
     /// `POST /containers/{id}/unpause`
     pub async fn container_unpause(&self, id: &str) -> Result<(), ClientError> {
         self.call(Call::post(format!("/containers/{}/unpause", segment(id)))).await.map(drop)
+    }
+
+    /// `POST /containers/{id}/update`; what the daemon warns of.
+    pub async fn container_update(&self, id: &str, body: Value) -> Result<Vec<String>, ClientError> {
+        let call = Call::post(format!("/containers/{}/update", segment(id))).json(body);
+        self.call_json::<Updated>(call).await.map(|updated| updated.warnings.unwrap_or_default())
     }
 }
 

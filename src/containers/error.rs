@@ -64,6 +64,8 @@ pub enum ContainerError {
     NotPaused(String),
     #[error("Cannot pause container {id}: {reason}")]
     CantPause { id: String, reason: String },
+    #[error("Cannot update container {id}: {reason}")]
+    CantUpdate { id: String, reason: String, conflict: bool },
     #[error("{0}")]
     PsOptions(String),
     #[error("Container {0} is restarting, wait until the container is running")]
@@ -175,6 +177,7 @@ impl ContainerError {
             Exec(ExecError::Running(_) | ExecError::HasRun(_) | ExecError::Paused(_)) => ErrorKind::Conflict,
             Exec(ExecError::Failed { .. }) | Account(_) => ErrorKind::BadParameter,
             Restarting(_) | AlreadyPaused(_) | NotPaused(_) => ErrorKind::Conflict,
+            CantUpdate { conflict: true, .. } => ErrorKind::Conflict,
             PsOptions(_) => ErrorKind::BadParameter,
             Paused | MarkedForRemoval | CantKill { .. } | NotRunning(_) => ErrorKind::Conflict,
             StillUp { .. } | RemovalInProgress(_) | TooManyAttached { .. } => ErrorKind::Conflict,

@@ -40,4 +40,4 @@ pub use service::{
     Archive, AttachOptions, Commit, Containers, CreateAnswer, LogStream, OpenError, Parts, Pieces, Place, Producers,
     RemoveOptions, WaitAnswer, WaitCondition, Waiting,
 };
-pub use spec::{SpecError, read as read_body};
+pub use spec::{SpecError, read as read_body, read_update};

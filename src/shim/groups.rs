@@ -8,6 +8,7 @@ use crate::runtime::facts::{join, mount_of};
 use crate::runtime::interpret::{Interpreter, NoParent, StepError};
 use crate::runtime::plan::cgroups;
 use crate::runtime::program::Program;
+use oci_spec::runtime::LinuxResources;
 use rustix::event::{Timespec, poll};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -144,6 +145,21 @@ impl Control {
     /// No freezer; the call that failed.
     pub fn thaw(&self, groups: &Groups) -> Result<(), StepError> {
         self.carry_out(&cgroups::freeze(groups.dir("freezer"), is_v2(groups), false)?)
+    }
+
+    /// Gives the container other limits: all that are said, or none.
+    ///
+    /// # Errors
+    /// Where the groups lack a controller; the write that failed, and then those before it are undone.
+    pub fn limit(&self, groups: &Groups, limits: &LinuxResources) -> Result<(), StepError> {
+        let read = |path: &Path| std::fs::read_to_string(path).ok();
+        let program = match groups {
+            Groups::V1(dirs) => cgroups::change_v1(dirs, limits, &read)?,
+            Groups::V2(dir) => cgroups::change_v2(dir, limits, &read),
+            Groups::None => return Err(cgroups::no_controller("cgroup")),
+        };
+        let undo = cgroups::undo(&program, &read);
+        self.carry_out(&program).inspect_err(|_| Interpreter::new(&self.kernel, NoParent).run_all(&undo))
     }
 
     /// Carries out a program that changes groups.

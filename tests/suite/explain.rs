@@ -185,6 +185,7 @@ fn what_is_done_to_a_running_container() {
         ("explain_pause", "rdock --explain pause web"),
         ("explain_unpause", "rdock --explain unpause web"),
         ("explain_top", "rdock --explain top web"),
+        ("explain_update", "rdock --explain update --pids-limit 40 -m 64m --memory-swap 128m web"),
     ] {
         let text = desk.types(command, 0);
         // Where ps says when a process has begun and who made it, it differs from run to run.

@@ -1,7 +1,7 @@
 //! What the options of `run` do, seen from inside the container; and that limits limit.
 
 use super::support::need::{Need, skipped};
-use super::support::{Answer, Lab, need};
+use super::support::{Answer, Lab, need, wait_for};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -138,6 +138,42 @@ fn the_filter_of_system_calls_refuses_and_can_be_changed() {
     let _ = broken.fails(125, "compacting json for seccomp profile (/dev/null) failed");
     std::fs::write(lab.file("odd.json"), r#"{"defaultAction": "SCMP_ACT_NOPE"}"#).unwrap();
     let _ = run(&lab, &["--security-opt", "seccomp=odd.json"], "true").fails(125, "Decoding seccomp profile failed");
+}
+
+/// `exec`, also with all privileges, and health checks: what the container may not call, nobody in it may.
+#[test]
+fn the_filter_is_that_of_processes_that_come_later_too() {
+    let Some(lab) = lab() else { return };
+    let tries = "grep -E '^Seccomp:' /proc/self/status; unshare -U true && echo left";
+    let check = ["--health-cmd", tries, "--health-interval", "100ms"];
+    let own = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]});
+    std::fs::write(lab.file("own.json"), own.to_string()).unwrap();
+    for (name, options) in [
+        ("usual", &check[..]),
+        ("open", &["--security-opt", "seccomp=unconfined"]),
+        ("all", &["--privileged"]),
+        ("own", &["--security-opt", "seccomp=own.json"]),
+    ] {
+        let run = ["run", "-d", "--name", name].into_iter().chain(options.iter().copied());
+        let _ = lab.rdock(run.chain(["centos", "sleep", "1000"])).ok();
+    }
+    for options in [&["usual"][..], &["--privileged", "usual"], &["-u", "1000", "usual"]] {
+        let seen = lab.rdock(["exec"].into_iter().chain(options.iter().copied()).chain(["sh", "-c", tries]));
+        assert_eq!((seen.status, seen.stdout.as_str()), (1, "Seccomp:\t2\n"), "{options:?}: {seen:?}");
+        assert!(seen.stderr.contains("Operation not permitted"), "{options:?}: {seen:?}");
+    }
+    for name in ["open", "all"] {
+        lab.rdock(["exec", name, "sh", "-c", tries]).is(0, "Seccomp:\t0\nleft\n", "");
+    }
+    let made = lab.rdock(["exec", "own", "sh", "-c", "grep -E '^Seccomp:' /proc/self/status; mkdir /made"]);
+    assert!(made.stdout == "Seccomp:\t2\n" && made.stderr.contains("Operation not supported"), "{made:?}");
+    let probe = wait_for("a health check", || {
+        inspect(&lab, "usual")["State"]["Health"]["Log"].as_array().and_then(|log| log.first().cloned())
+    });
+    let output = probe["Output"].as_str().unwrap();
+    assert!(output.contains("Seccomp:\t2\n") && output.contains("Operation not permitted"), "{probe}");
+    let _ = lab.rdock(["rm", "-f", "usual", "open", "all", "own"]).ok();
 }
 
 #[test]
@@ -413,4 +449,96 @@ fn what_can_not_be_is_refused_in_dockers_words_and_nothing_is_left() {
         assert!(said.stderr.contains("Error response from daemon: "), "{said:?}");
     }
     assert_eq!(lab.containers_on_disk(), Vec::<std::path::PathBuf>::new());
+}
+
+/// `update`: what was said counts at once, is kept, and all else stays.
+#[test]
+fn limits_of_a_container_that_runs_are_changed() {
+    let Some(lab) = lab() else { return };
+    if !std::path::Path::new("/sys/fs/cgroup/pids").exists() {
+        return skipped("cgroup v1 controllers");
+    }
+    for name in ["box", "other"] {
+        let limits = ["--pids-limit", "4", "-m", "64m", "--memory-swap", "64m"];
+        let run = ["run", "-d", "--name", name].into_iter().chain(limits);
+        let _ = lab.rdock(run.chain(["centos", "sleep", "1000"])).ok();
+    }
+    let many = "for n in 1 2 3 4 5 6; do sleep 100 & done; kill $(jobs -p)";
+    let fork = || lab.rdock(["exec", "box", "bash", "-c", many]);
+    assert!(fork().stderr.contains("Resource temporarily unavailable"), "{:?}", fork());
+    lab.rdock(["update", "--pids-limit", "40", "box", "other"]).is(0, "box\nother\n", "");
+    assert!(!fork().stderr.contains("unavailable"), "{:?}", fork());
+    lab.rdock(["update", "-m", "16m", "--memory-swap", "16m", "--cpu-shares", "77", "box"]).is(0, "box\n", "");
+    let eats = lab.rdock(["exec", "box", "sh", "-c", "head -c 40000000 /dev/zero | tail -c 39000000 | wc -c"]);
+    assert_ne!(eats.stdout, "39000000\n", "40 MB where 16 are allowed");
+    let host = inspect(&lab, "box")["HostConfig"].clone();
+    let shown = ["Memory", "MemorySwap", "PidsLimit", "CpuShares"].map(|key| host[key].as_i64().unwrap());
+    assert_eq!(shown, [16 << 20, 16 << 20, 40, 77]);
+    assert_eq!(inspect(&lab, "other")["HostConfig"]["Memory"], 64 << 20);
+    // Larger again, both at once; without a limit; with another policy.
+    let grown = ["update", "-m", "128m", "--memory-swap", "256m", "--pids-limit", "-1", "--restart", "on-failure:3"];
+    lab.rdock(grown.into_iter().chain(["box"])).is(0, "box\n", "");
+    let host = inspect(&lab, "box")["HostConfig"].clone();
+    assert_eq!((&host["PidsLimit"], &host["RestartPolicy"]["MaximumRetryCount"]), (&Value::Null, &json!(3)));
+    let groups = rdock::shim::groups::Groups::of(
+        inspect(&lab, "box")["State"]["Pid"].as_i64().unwrap() as i32,
+        &group_of(&lab, "box"),
+    );
+    let file = |controller, file| groups.read(controller, file).map(|text| text.trim().to_owned());
+    assert_eq!(file("pids", "pids.max").as_deref(), Some("max"));
+    assert_eq!(file("memory", "memory.limit_in_bytes"), Some((128 << 20).to_string()));
+    let told = lab.rdock([
+        "events",
+        "--since",
+        "1",
+        "--until",
+        "0s",
+        "--filter",
+        "event=update",
+        "--format",
+        "{{.Actor.Attributes.name}}",
+    ]);
+    assert_eq!(told.ok().stdout, "box\nother\nbox\nbox\n");
+    // What is refused changes nothing, and is told in Docker's words; the next daemon knows what was changed.
+    lab.kill_daemon();
+    lab.start_daemon();
+    let id = inspect(&lab, "box")["Id"].as_str().unwrap().to_owned();
+    let cant = format!("Error response from daemon: Cannot update container {id}: ");
+    for (options, words) in [
+        (
+            &["-m", "512m"][..],
+            format!(
+                "{cant}Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+            ),
+        ),
+        (
+            &["--cpuset-cpus", "999"],
+            "Error response from daemon: Requested CPUs are not available - requested 999, available: ".into(),
+        ),
+        (&["-m", "1m"], "Error response from daemon: Minimum memory limit allowed is 6MB".into()),
+        (&["--memory-swap", "7m"], cant.clone()),
+        (&["--restart", "foo"], "Error response from daemon: invalid restart policy".into()),
+    ] {
+        let _ = lab.rdock(["update"].into_iter().chain(options.iter().copied()).chain(["box"])).fails(1, &words);
+    }
+    assert_eq!(inspect(&lab, "box")["HostConfig"], host);
+    assert_eq!(file("memory", "memory.limit_in_bytes"), Some((128 << 20).to_string()));
+    let _ = lab.rdock(["update", "box"]).fails(1, "you must provide one or more flags when using this command");
+    let some = lab.rdock(["update", "--cpus", "0.5", "nosuch", "box"]);
+    some.is(1, "box\n", "Error response from daemon: No such container: nosuch\n");
+    let _ = lab
+        .rdock(["update", "--cpu-quota", "5000", "box"])
+        .fails(1, "CPU Quota cannot be updated as NanoCPUs has already been set");
+    let _ = lab.rdock(["run", "-d", "--rm", "--name", "brief", "centos", "sleep", "1000"]).ok();
+    let _ = lab
+        .rdock(["update", "--restart", "always", "brief"])
+        .fails(1, "Restart policy cannot be updated because AutoRemove is enabled for the container");
+    let _ = lab.rdock(["rm", "-f", "box", "other", "brief"]).ok();
+}
+
+/// `rdock-<tag>-<id>`
+fn group_of(lab: &Lab, name: &str) -> String {
+    let home = lab.home();
+    let home = rdock::app::Home { data: home.join("data"), run: home.join("run"), config: home.join("config") };
+    format!("rdock-{}-{}", home.tag(), inspect(lab, name)["Id"].as_str().unwrap())
 }

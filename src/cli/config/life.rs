@@ -80,17 +80,8 @@ impl Life {
         ])))
     }
 
-    /// `NAME[:MAXIMUM]`
     pub fn restart_policy(&self) -> Result<Value, String> {
-        let (name, count) = match self.restart.split_once(':') {
-            Some(("", _)) => return Err("invalid restart policy format: no policy provided before colon".into()),
-            Some((name, count)) => (name, count),
-            None => (self.restart.as_str(), "0"),
-        };
-        let count: i64 = count
-            .parse()
-            .map_err(|_| "invalid restart policy format: maximum retry count must be an integer".to_owned())?;
-        Ok(json!({"Name": name, "MaximumRetryCount": count}))
+        policy(&self.restart)
     }
 
     pub fn log(&self) -> Result<Value, String> {
@@ -99,6 +90,19 @@ impl Life {
         }
         Ok(json!({"Type": self.log_driver, "Config": map(&self.log_opt)}))
     }
+}
+
+/// `NAME[:MAXIMUM]` of a restart policy.
+pub fn policy(said: &str) -> Result<Value, String> {
+    let (name, count) = match said.split_once(':') {
+        Some(("", _)) => return Err("invalid restart policy format: no policy provided before colon".into()),
+        Some((name, count)) => (name, count),
+        None => (said, "0"),
+    };
+    let count: i64 = count
+        .parse()
+        .map_err(|_| "invalid restart policy format: maximum retry count must be an integer".to_owned())?;
+    Ok(json!({"Name": name, "MaximumRetryCount": count}))
 }
 
 /// `k=v` as a map, sorted as Go writes maps; a name alone has an empty value.

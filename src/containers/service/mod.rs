@@ -27,6 +27,7 @@ mod restore;
 mod start;
 #[cfg(test)]
 mod tests;
+mod update;
 mod wait;
 
 pub use attach::AttachOptions;

@@ -40,12 +40,20 @@ fn bad(words: impl Into<String>) -> Result<(), SpecError> {
 pub(super) fn host(body: &ContainerCreateBody, host: &HostConfig, machine: &Machine) -> Result<(), SpecError> {
     network(body, host)?;
     modes(host)?;
-    memory(host)?;
-    processors(host, machine)?;
+    limits(host, machine)?;
+    if host.memory.unwrap_or(0) == 0 && host.memory_swap.unwrap_or(0) > 0 {
+        return bad("You should always set the Memory limit when using Memoryswap limit, see usage");
+    }
     life(body, host)?;
     security::check(host)?;
     binds::check(host)?;
     not_yet(host)
+}
+
+/// What a container may use, be it when it is made or later.
+pub(super) fn limits(host: &HostConfig, machine: &Machine) -> Result<(), SpecError> {
+    memory(host)?;
+    processors(host, machine)
 }
 
 fn network(body: &ContainerCreateBody, host: &HostConfig) -> Result<(), SpecError> {
@@ -103,9 +111,6 @@ fn memory(host: &HostConfig) -> Result<(), SpecError> {
     }
     if limit > 0 && swap > 0 && swap < limit {
         return bad("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    if limit == 0 && swap > 0 {
-        return bad("You should always set the Memory limit when using Memoryswap limit, see usage");
     }
     if let Some(swappiness) = host.memory_swappiness
         && !(-1..=100).contains(&swappiness)
@@ -180,7 +185,7 @@ fn numbers(list: &str) -> Option<Vec<u32>> {
     Some(all)
 }
 
-fn life(body: &ContainerCreateBody, host: &HostConfig) -> Result<(), SpecError> {
+pub(super) fn life(body: &ContainerCreateBody, host: &HostConfig) -> Result<(), SpecError> {
     if let Some(policy) = &host.restart_policy {
         let name = policy.name.map(|n| n.to_string()).unwrap_or_default();
         let count = policy.maximum_retry_count.unwrap_or(0);

@@ -11,11 +11,13 @@ mod mounts;
 mod security;
 mod sent;
 pub mod signal;
+mod update;
 
 pub use check::Machine;
 pub use isolation::{DEFAULT_CAPABILITIES, Device, MASKED_PATHS, READONLY_PATHS};
 pub use merge::{argv, merge, warnings};
-pub use sent::read;
+pub use sent::{read, read_update};
+pub use update::{Update, check_update, update};
 
 use super::accounts::Account;
 use crate::oci::ErrorKind;

@@ -1,7 +1,7 @@
 //! What a client sent, as a configuration: JSON that is none, or words that are none, in Docker's own sentences.
 
 use super::SpecError;
-use bollard_stubs::models::ContainerCreateBody;
+use bollard_stubs::models::{ContainerCreateBody, HostConfig};
 use serde_json::Value;
 
 /// Reads the body of `POST /containers/create`.
@@ -9,19 +9,10 @@ use serde_json::Value;
 /// # Errors
 /// [`SpecError::Refused`]
 pub fn read(body: &[u8]) -> Result<ContainerCreateBody, SpecError> {
-    let refused = |words: String| SpecError::Refused(words);
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(refused("invalid JSON: EOF".into()));
-    }
-    let value: Value = serde_json::from_slice(body).map_err(|e| refused(format!("invalid JSON: {e}")))?;
+    let value = json(body)?;
+    check_policy(&value, "/HostConfig/RestartPolicy/Name")?;
     // Words of which there is a list: the types know only those that are in it.
     let word = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or("").to_owned();
-    let policy = word("/HostConfig/RestartPolicy/Name");
-    if !matches!(policy.as_str(), "" | "no" | "always" | "on-failure" | "unless-stopped") {
-        return Err(refused(format!(
-            "invalid restart policy: unknown policy '{policy}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-        )));
-    }
     let isolation = word("/HostConfig/Isolation");
     if !matches!(isolation.as_str(), "" | "default" | "process" | "hyperv") {
         return Err(refused(format!("Invalid isolation: {isolation:?} - linux only supports 'default'")));
@@ -37,6 +28,37 @@ pub fn read(body: &[u8]) -> Result<ContainerCreateBody, SpecError> {
         }
     }
     serde_json::from_value(value).map_err(|e| refused(format!("invalid JSON: {e}")))
+}
+
+/// Reads the body of `POST /containers/{id}/update`: limits and a restart policy, named as in a container's
+/// configuration.
+///
+/// # Errors
+/// [`SpecError::Refused`]
+pub fn read_update(body: &[u8]) -> Result<HostConfig, SpecError> {
+    let value = json(body)?;
+    check_policy(&value, "/RestartPolicy/Name")?;
+    serde_json::from_value(value).map_err(|e| refused(format!("invalid JSON: {e}")))
+}
+
+fn refused(words: String) -> SpecError {
+    SpecError::Refused(words)
+}
+
+fn json(body: &[u8]) -> Result<Value, SpecError> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(refused("invalid JSON: EOF".into()));
+    }
+    serde_json::from_slice(body).map_err(|e| refused(format!("invalid JSON: {e}")))
+}
+
+fn check_policy(value: &Value, path: &str) -> Result<(), SpecError> {
+    match value.pointer(path).and_then(Value::as_str).unwrap_or("") {
+        "" | "no" | "always" | "on-failure" | "unless-stopped" => Ok(()),
+        policy => Err(refused(format!(
+            "invalid restart policy: unknown policy '{policy}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        ))),
+    }
 }
 
 #[cfg(test)]

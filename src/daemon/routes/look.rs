@@ -1,6 +1,8 @@
-//! Looking at containers that run, holding them still: `/containers/{id}/top`, `stats`, `pause`, `unpause`.
+//! Looking at containers that run, holding them still, changing their limits: `/containers/{id}/top`, `stats`,
+//! `pause`, `unpause`, `update`.
 
 use super::query::{Params, flag, text};
+use crate::api::wire::Updated;
 use crate::containers::Containers;
 use crate::daemon::Engine;
 use crate::daemon::answer::{Answer, json, stream};
@@ -24,6 +26,7 @@ pub fn routes() -> Router<Engine> {
         .route("/containers/{id}/stats", get(stats))
         .route("/containers/{id}/pause", post(pause))
         .route("/containers/{id}/unpause", post(unpause))
+        .route("/containers/{id}/update", post(update))
 }
 
 /// `GET /containers/{id}/top?ps_args=`
@@ -88,4 +91,11 @@ async fn pause(State(engine): State<Engine>, Path(id): Path<String>) -> Answer {
 async fn unpause(State(engine): State<Engine>, Path(id): Path<String>) -> Answer {
     engine.containers.unpause(&id).await?;
     Ok(no_content())
+}
+
+/// `POST /containers/{id}/update`
+async fn update(State(engine): State<Engine>, Path(id): Path<String>, body: Bytes) -> Answer {
+    let asked = crate::containers::read_update(&body)?;
+    let warnings = Some(engine.containers.update(&id, asked).await?).filter(|w| !w.is_empty());
+    Ok(json(StatusCode::OK, &Updated { warnings }))
 }

@@ -1,12 +1,16 @@
 //! Control groups: what limits and counts the container.
 
+mod change;
+
+pub(crate) use change::{change_v1, change_v2, no_controller, undo};
+
 use super::Request;
 use crate::kernel::{Call, Errno, Fd};
 use crate::runtime::facts::{Cgroups, Facts, Hierarchy};
 use crate::runtime::interpret::StepError;
 use crate::runtime::program::{Act, Program, Step, slot};
 use nix::fcntl::{OFlag, ResolveFlag};
-use oci_spec::runtime::{LinuxBlockIo, LinuxDeviceCgroup, LinuxResources, LinuxThrottleDevice};
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxResources, LinuxThrottleDevice};
 use std::path::{Path, PathBuf};
 
 /// The steps, by where they belong in the whole plan.
@@ -203,6 +207,9 @@ fn devices(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Vec<Step> {
     steps
 }
 
+/// Memory and swap together, in version 1.
+const BOTH: &str = "memory.memsw.limit_in_bytes";
+
 fn v1_limits(dir: &Path, has: &dyn Fn(&str) -> bool, resources: &LinuxResources) -> Vec<Step> {
     let mut steps = vec![];
     let mut limit = |file: &str, value: Option<String>, why: &'static str| {
@@ -243,7 +250,7 @@ fn v1_limits(dir: &Path, has: &dyn Fn(&str) -> bool, resources: &LinuxResources)
         && let Some(swap) = resources.memory().as_ref().and_then(|m| m.swap())
     {
         // After the limit of memory, which it may not be less than. A kernel without swap accounting has no such file.
-        let step = write("memory and swap together", dir.join("memory.memsw.limit_in_bytes"), swap.to_string());
+        let step = write("memory and swap together", dir.join(BOTH), swap.to_string());
         steps.push(step.tolerate(&["ENOENT", "EACCES"]));
     }
     if has("blkio")
@@ -312,17 +319,8 @@ fn born_in(dir: &Path) -> Step {
 
 /// Controllers that the limits need and that the groups below are not given yet (cgroups(7), `cgroup.subtree_control`).
 fn hand_on(own: &Path, controllers: &[String], enabled: &[String], resources: Option<&LinuxResources>) -> Option<Step> {
-    let resources = resources?;
-    let cpu = resources.cpu().as_ref();
-    let needs = [
-        ("memory", resources.memory().is_some()),
-        ("pids", resources.pids().is_some()),
-        ("cpu", cpu.is_some_and(|c| c.shares().is_some() || c.quota().is_some())),
-        ("cpuset", cpu.is_some_and(|c| c.cpus().is_some() || c.mems().is_some())),
-        ("io", resources.block_io().is_some()),
-    ];
     let has = |list: &[String], name: &str| list.iter().any(|c| c == name);
-    let missing: Vec<String> = needs
+    let missing: Vec<String> = needs(resources?)
         .into_iter()
         .filter(|(name, needed)| *needed && has(controllers, name) && !has(enabled, name))
         .map(|(name, _)| format!("+{name}"))
@@ -331,6 +329,22 @@ fn hand_on(own: &Path, controllers: &[String], enabled: &[String], resources: Op
     // A group of an ordinary user that holds processes itself may not (EBUSY); then the limit's own write fails.
     (!missing.is_empty())
         .then(|| write(why, own.join("cgroup.subtree_control"), missing.join(" ")).tolerate(&["EBUSY"]))
+}
+
+/// Which controllers limits are of, by their names in version 2.
+fn needs(resources: &LinuxResources) -> [(&'static str, bool); 5] {
+    let cpu = resources.cpu().as_ref();
+    let times = |c: &LinuxCpu| {
+        let real = c.realtime_period().is_some() || c.realtime_runtime().is_some();
+        c.shares().is_some() || c.quota().is_some() || c.period().is_some() || real
+    };
+    [
+        ("memory", resources.memory().is_some()),
+        ("pids", resources.pids().is_some()),
+        ("cpu", cpu.is_some_and(times)),
+        ("cpuset", cpu.is_some_and(|c| c.cpus().is_some() || c.mems().is_some())),
+        ("io", resources.block_io().is_some()),
+    ]
 }
 
 fn v2_limits(dir: &Path, controllers: &[String], resources: &LinuxResources) -> Vec<Step> {

@@ -202,6 +202,7 @@ fn what_is_done_to_a_running_container_is_what_strace_saw() {
     judged.run(&["exec", "box", "nosuchcommand"]).fails(127, "");
     judged.run(&["pause", "box"]).ok();
     judged.run(&["unpause", "box"]).ok();
+    judged.run(&["update", "--pids-limit", "40", "-m", "64m", "--memory-swap", "128m", "--cpus", "0.5", "box"]).ok();
     judged.run(&["kill", "-s", "USR1", "box"]).ok();
     judged
         .run(&["run", "-d", "--name", "deaf", "centos", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
