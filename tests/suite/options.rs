@@ -487,17 +487,10 @@ fn limits_of_a_container_that_runs_are_changed() {
     let file = |controller, file| groups.read(controller, file).map(|text| text.trim().to_owned());
     assert_eq!(file("pids", "pids.max").as_deref(), Some("max"));
     assert_eq!(file("memory", "memory.limit_in_bytes"), Some((128 << 20).to_string()));
-    let told = lab.rdock([
-        "events",
-        "--since",
-        "1",
-        "--until",
-        "0s",
-        "--filter",
-        "event=update",
-        "--format",
-        "{{.Actor.Attributes.name}}",
-    ]);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
+    let events = ["events", "--since", "1h", "--until", &now, "--filter", "event=update"];
+    let told = lab.rdock(events.into_iter().chain(["--format", "{{.Actor.Attributes.name}}"]));
     assert_eq!(told.ok().stdout, "box\nother\nbox\nbox\n");
     // What is refused changes nothing, and is told in Docker's words; the next daemon knows what was changed.
     lab.kill_daemon();
