@@ -126,8 +126,9 @@ fn much_output_does_not_grow_the_shim() {
         eventually(patience, || lab.rdock(["logs", "--tail", "1", "big"]).ok().stdout.ends_with("end\n")),
         "the output has not ended after {patience:?}"
     );
-    let peak = memory_kib(shim, "VmHWM");
-    assert!(peak < 24 * 1024, "the shim has used {peak} kB");
+    // Its own memory: what of the program is in memory depends on how that was built.
+    let peak = memory_kib(shim, "VmHWM") - memory_kib(shim, "RssFile");
+    assert!(peak < 16 * 1024, "the shim has used {peak} kB");
     let _ = lab.rdock(["rm", "-f", "big"]).ok();
 }
 

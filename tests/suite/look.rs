@@ -68,7 +68,9 @@ fn a_paused_container_stands_still_until_it_may_go_on() {
     refused(&["exec", "box", "true"], "Container box is paused, unpause the container before exec");
     refused(&["start", "box"], "cannot start a paused container, try unpause instead");
     refused(&["rm", "box"], &format!("You cannot remove a paused container {id}. Unpause and then stop the container"));
-    assert_eq!(lab.rdock(["top", "box"]).ok().stdout.lines().count(), 3);
+    // The heading, process 1 and the counter; and the `mv` that the counter may have been in the middle of.
+    let lines = lab.rdock(["top", "box"]).ok().stdout.lines().count();
+    assert!((3..=4).contains(&lines), "{lines}");
     // The next daemon finds it as it is.
     let daemon = nix::unistd::Pid::from_raw(lab.daemon_pid().unwrap());
     nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).unwrap();

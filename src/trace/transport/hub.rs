@@ -329,7 +329,8 @@ impl Subscription {
     /// more than the steps do. Safe to cancel while it waits for the first.
     pub async fn lines(&mut self, patience: Duration) -> Option<Vec<u8>> {
         let mut told = std::future::poll_fn(|cx| self.poll_told(cx)).await;
-        if told.is_some() && !patience.is_zero() {
+        // Closed: the trace is finished, and nothing comes any more.
+        if told.is_some() && !patience.is_zero() && !self.receiver.is_closed() {
             let _ = tokio::time::timeout(patience, self.finished.notified()).await;
         }
         let mut bytes = Vec::new();

@@ -185,3 +185,25 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_finished_trace_is_not_kept_back() {
+    let hub = Hub::new();
+    let trace = TraceId::random();
+    let mut listener = hub.open(trace);
+    // More than goes out in one piece.
+    for n in 0..600 {
+        hub.publish(event(trace, &format!("{n} {}", "x".repeat(400))));
+    }
+    hub.finish(trace);
+    let forever = std::time::Duration::from_secs(3600);
+    let all = async {
+        let mut lines = 0;
+        while let Some(piece) = listener.lines(forever).await {
+            lines += piece.iter().filter(|b| **b == b'\n').count();
+        }
+        lines
+    };
+    let lines = tokio::time::timeout(std::time::Duration::from_secs(60), all).await;
+    assert_eq!(lines.ok(), Some(600), "it waits for what can not come");
+}
